@@ -1,0 +1,48 @@
+"""Every error that unembed raises on purpose.
+
+A message says what was asked, what was found and what to do next, in one line. Each class also inherits
+the builtin that fits, so `except ValueError` keeps working in other people's scripts.
+"""
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "EmbedderMismatchError",
+    "InputError",
+    "MissingExtraError",
+    "PluginError",
+    "UnembedError",
+    "UnknownNameError",
+]
+
+
+class UnembedError(Exception):
+    """The root of every error raised by unembed and its plugins."""
+
+
+class InputError(UnembedError, ValueError):
+    """The vectors, files or arguments that the user gave can't be worked on."""
+
+
+class UnknownNameError(UnembedError, LookupError):
+    """A name (of an inverter, an embedder, a modality) that nothing installed offers."""
+
+
+class ConfigError(UnembedError, ValueError):
+    """A config file or a config value is wrong."""
+
+
+class CheckpointError(UnembedError, ValueError):
+    """A checkpoint folder is incomplete, inconsistent or of an unknown format."""
+
+
+class EmbedderMismatchError(CheckpointError):
+    """The embedder at hand isn't the one that the inverter was trained against."""
+
+
+class PluginError(UnembedError, RuntimeError):
+    """A plugin can't be imported, clashes with another or breaks its contract."""
+
+
+class MissingExtraError(UnembedError, ImportError):
+    """A library that belongs to an optional extra isn't installed."""

@@ -1,0 +1,1 @@
+"""Text for unembed: sentence embedders as black boxes, and the encoder-decoder that inverts them."""
