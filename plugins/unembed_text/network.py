@@ -1,0 +1,253 @@
+"""The encoder-decoder that guesses and corrects: a T5 whose encoder reads embeddings and a hypothesis.
+
+One network has both roles (Morris et al. 2023, section 4, has two): with no hypothesis the encoder reads the
+target alone; with one it reads the target, the hypothesis's embedding, their difference and the hypothesis's
+tokens. The weights live in transformers' T5 modules; the forward passes here are ours, since speed is the
+point: one code path for training and for cached generation, no masks where there is no padding.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import T5Config, T5ForConditionalGeneration
+
+__all__ = ["Cache", "InversionNetwork", "Special"]
+
+EMBEDDING_RMS = 13.5  # of the pretrained token embeddings, which the condition vectors join
+
+
+@dataclass(frozen=True)
+class Special:
+    """The embedder's own special ids: padding, the decoder's start, its end."""
+
+    pad: int
+    start: int
+    end: int
+
+
+@dataclass
+class Cache:
+    """Keys and values of the decoder: its own so far, and the encoder's, one entry a layer."""
+
+    own: list[tuple[Tensor, Tensor]]  # [R, beams, H, T, d]
+    cross: list[tuple[Tensor, Tensor]]  # [R, H, S, d]
+    mask: Tensor | None  # [R, 1, 1, S] additive
+    length: int = 0
+
+
+class Projection(nn.Module):
+    """One embedding `[N, D]` to a few encoder positions `[N, positions, width]`."""
+
+    def __init__(self, dimension: int, hidden: int, positions: int, width: int) -> None:
+        super().__init__()
+        self.positions = positions
+        self.enter = nn.Linear(dimension, hidden)
+        self.leave = nn.Linear(hidden, positions * width)
+        nn.init.normal_(self.enter.weight, std=dimension**-0.5)
+        nn.init.normal_(self.leave.weight, std=EMBEDDING_RMS * 1.5 * hidden**-0.5)
+        nn.init.zeros_(self.enter.bias)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.leave(F.gelu(self.enter(x))).unflatten(-1, (self.positions, -1))
+
+
+class InversionNetwork(nn.Module):
+    """See the module's docstring. `config` is a T5Config's dictionary with the embedder's vocabulary size."""
+
+    def __init__(
+        self, config: dict[str, Any], *, dimension: int, positions: int, hidden: int, special: Special
+    ) -> None:
+        super().__init__()
+        t5 = T5Config(**config)
+        # transformers 5 ties the output to the embedding on every T5Config; v1.1 has a separate one.
+        t5.tie_word_embeddings = False
+        t5.scale_decoder_outputs = False
+        self.t5 = T5ForConditionalGeneration(t5)
+        self.t5.lm_head.weight = nn.Parameter(torch.empty(t5.vocab_size, t5.d_model).normal_(std=0.5))
+        self.t5.set_input_embeddings(self.t5.shared)
+        self.config = config
+        self.special = special
+        self.dimension = dimension
+        self.target = Projection(dimension, hidden, positions, t5.d_model)
+        self.hypothesis = Projection(dimension, hidden, positions, t5.d_model)
+        self.difference = Projection(dimension + 1, hidden, positions, t5.d_model)
+        self.dropout = float(t5.dropout_rate)
+        self.heads = t5.num_heads
+        banned = torch.zeros(t5.vocab_size)
+        banned[[special.pad, special.start]] = -torch.inf
+        self.register_buffer("banned", banned, persistent=False)
+        self.encoder_layer = _encoder_layer
+        self.decoder_layer = _decoder_layer
+        self.token_loss = _token_loss
+
+    def compile_layers(self) -> None:
+        """Compile the repeated layers and the loss once each, for every batch shape."""
+        self.encoder_layer = torch.compile(_encoder_layer, dynamic=True)
+        self.decoder_layer = torch.compile(_decoder_layer, dynamic=True)
+        self.token_loss = torch.compile(_token_loss, dynamic=True)
+
+    def encode(
+        self, target: Tensor, hypothesis: Tensor | None, embedding: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Encoder states `[N, S, width]` and the additive mask `[N, 1, 1, S]` of the hypothesis's padding.
+
+        `target` and `embedding` are `[N, D]`, `hypothesis` ids `[N, L]`; the last two come together or not.
+        """
+        unit = target.shape[-1] ** 0.5
+        target = F.normalize(target, dim=-1)
+        parts, mask = [self.target(target * unit)], None
+        if hypothesis is not None and embedding is not None:
+            embedding = F.normalize(embedding, dim=-1)
+            gap = target - embedding
+            size = gap.norm(dim=-1, keepdim=True).clamp_min(1e-4)
+            parts += [
+                self.hypothesis(embedding * unit),
+                self.difference(torch.cat([gap / size * unit, size.log()], -1)),
+                self.t5.shared(hypothesis),
+            ]
+            positions = sum(part.shape[1] for part in parts[:-1])
+            padded = F.pad(hypothesis == self.special.pad, (positions, 0))
+            mask = torch.zeros(padded.shape, device=target.device).masked_fill(padded, -1e9)[:, None, None]
+        x = F.dropout(torch.cat([part.to(parts[0].dtype) for part in parts], 1), self.dropout, self.training)
+        encoder = self.t5.encoder
+        attention = encoder.block[0].layer[0].SelfAttention
+        bias = attention.compute_bias(x.shape[1], x.shape[1], device=x.device)
+        bias = bias if mask is None else bias + mask
+        rate = self.dropout if self.training else 0.0
+        for block in encoder.block:
+            x = self.encoder_layer(block, x, bias, self.heads, rate)
+        return F.dropout(_norm(encoder.final_layer_norm, x), self.dropout, self.training), mask
+
+    def forward(
+        self,
+        target: Tensor,
+        signals: Tensor,
+        hypothesis: Tensor | None = None,
+        embedding: Tensor | None = None,
+    ) -> Tensor:
+        """Mean cross-entropy in nats a token (the end counts as one) of `signals` `[N, L]`."""
+        ids = torch.cat([torch.full_like(signals[:, :1], self.special.start), signals], 1)
+        lengths = (signals != self.special.pad).sum(1, keepdim=True)
+        labels = torch.cat([signals, torch.full_like(signals[:, :1], self.special.pad)], 1)
+        labels = labels.scatter(1, lengths, self.special.end)
+        states, mask = self.encode(target, hypothesis, embedding)
+        x = F.dropout(self.t5.shared(ids), self.dropout, self.training)
+        decoder = self.t5.decoder
+        bias = decoder.block[0].layer[0].SelfAttention.compute_bias(x.shape[1], x.shape[1], device=x.device)
+        future = torch.ones(x.shape[1], x.shape[1], device=x.device, dtype=torch.bool).triu(1)
+        bias = bias.masked_fill(future, -1e9)
+        rate = self.dropout if self.training else 0.0
+        for block in decoder.block:
+            x = self.decoder_layer(block, x, bias, states, mask, self.heads, rate)
+        x = F.dropout(_norm(decoder.final_layer_norm, x), self.dropout, self.training)
+        return self.token_loss(x, self.t5.lm_head.weight, labels, self.special.pad)
+
+    def start(self, states: Tensor, mask: Tensor | None) -> Cache:
+        """An empty cache over encoder states `[R, S, width]`; keys and values of the encoder made once."""
+        cross = []
+        for block in self.t5.decoder.block:
+            attention = block.layer[1].EncDecAttention
+            cross.append(
+                (_heads(attention.k(states), self.heads), _heads(attention.v(states), self.heads))
+            )
+        return Cache(own=[], cross=cross, mask=mask)
+
+    def step(self, ids: Tensor, cache: Cache) -> Tensor:
+        """Log-probabilities `[R, beams, V]` after one more token `[R, beams]`; the cache grows by one."""
+        decoder = self.t5.decoder
+        rows, beams = ids.shape
+        x = self.t5.shared(ids)
+        if x.is_cuda:
+            x = x.to(torch.get_autocast_dtype("cuda")) if torch.is_autocast_enabled("cuda") else x
+        first = decoder.block[0].layer[0].SelfAttention
+        bias = first.compute_bias(1, cache.length + 1, device=x.device, past_seen_tokens=cache.length)
+        grown = []
+        for index, block in enumerate(decoder.block):
+            own, crossed, feed = block.layer[0], block.layer[1], block.layer[2]
+            y = _norm(own.layer_norm, x)
+            attention = own.SelfAttention
+            query, key, value = (
+                part(y).view(rows, beams, self.heads, 1, -1)
+                for part in (attention.q, attention.k, attention.v)
+            )
+            if cache.own:
+                key = torch.cat([cache.own[index][0], key], 3)
+                value = torch.cat([cache.own[index][1], value], 3)
+            grown.append((key, value))
+            y = _attend(query, key, value, bias).reshape(rows, beams, -1)
+            x = x + attention.o(y)
+            y = _norm(crossed.layer_norm, x)
+            attention = crossed.EncDecAttention
+            query = _heads(attention.q(y), self.heads)  # beams stand where positions stand in training
+            y = _merge(_attend(query, *cache.cross[index], cache.mask))
+            x = x + attention.o(y)
+            x = x + _feed(feed, _norm(feed.layer_norm, x), 0.0)
+        cache.own = grown
+        cache.length += 1
+        logits = F.linear(_norm(decoder.final_layer_norm, x), self.t5.lm_head.weight)
+        return F.log_softmax(logits.float() + self.banned, -1)
+
+
+def _norm(norm: nn.Module, x: Tensor) -> Tensor:
+    return F.rms_norm(x.float(), (x.shape[-1],), norm.weight, norm.variance_epsilon).to(x.dtype)
+
+
+def _heads(x: Tensor, heads: int) -> Tensor:
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def _merge(x: Tensor) -> Tensor:
+    return x.transpose(1, 2).flatten(2)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    # T5 doesn't scale the scores; its initialisation does.
+    scores = (query @ key.transpose(-1, -2)).float()
+    scores = scores if bias is None else scores + bias
+    return scores.softmax(-1).to(value.dtype) @ value
+
+
+def _feed(feed: nn.Module, x: Tensor, rate: float) -> Tensor:
+    dense = feed.DenseReluDense
+    x = F.gelu(dense.wi_0(x), approximate="tanh") * dense.wi_1(x)
+    return dense.wo(F.dropout(x, rate, rate > 0))
+
+
+def _self_attention(layer: nn.Module, x: Tensor, bias: Tensor, heads: int, rate: float) -> Tensor:
+    y, attention = _norm(layer.layer_norm, x), layer.SelfAttention
+    query, key, value = (_heads(part(y), heads) for part in (attention.q, attention.k, attention.v))
+    y = attention.o(_merge(_attend(query, key, value, bias)))
+    return x + F.dropout(y, rate, rate > 0)
+
+
+def _encoder_layer(block: nn.Module, x: Tensor, bias: Tensor, heads: int, rate: float) -> Tensor:
+    x = _self_attention(block.layer[0], x, bias, heads, rate)
+    y = _feed(block.layer[1], _norm(block.layer[1].layer_norm, x), rate)
+    return x + F.dropout(y, rate, rate > 0)
+
+
+def _decoder_layer(
+    block: nn.Module,
+    x: Tensor,
+    bias: Tensor,
+    states: Tensor,
+    mask: Tensor | None,
+    heads: int,
+    rate: float,
+) -> Tensor:
+    x = _self_attention(block.layer[0], x, bias, heads, rate)
+    y, attention = _norm(block.layer[1].layer_norm, x), block.layer[1].EncDecAttention
+    query = _heads(attention.q(y), heads)
+    key, value = _heads(attention.k(states), heads), _heads(attention.v(states), heads)
+    x = x + F.dropout(attention.o(_merge(_attend(query, key, value, mask))), rate, rate > 0)
+    y = _feed(block.layer[2], _norm(block.layer[2].layer_norm, x), rate)
+    return x + F.dropout(y, rate, rate > 0)
+
+
+def _token_loss(x: Tensor, weight: Tensor, labels: Tensor, pad: int) -> Tensor:
+    logits = F.linear(x, weight).flatten(0, 1).float()
+    return F.cross_entropy(logits, labels.flatten(), ignore_index=pad)
