@@ -15,7 +15,15 @@ from torch import Tensor
 
 from unembed.errors import InputError, PluginError
 
-__all__ = ["Codec", "Corrector", "Embedder", "Hypothesizer", "Similarity", "cosine"]
+__all__ = [
+    "Codec",
+    "Corrector",
+    "Embedder",
+    "Hypothesizer",
+    "SequenceCodec",
+    "Similarity",
+    "cosine",
+]
 
 Similarity = Callable[[Tensor, Tensor], Tensor]
 
@@ -130,6 +138,7 @@ class Codec(ABC):
     """
 
     probes: ClassVar[Sequence[Any]]
+    sequential: ClassVar[bool] = False
 
     @final
     def encode(self, objects: Sequence[Any]) -> Tensor:
@@ -148,6 +157,23 @@ class Codec(ABC):
 
     @abstractmethod
     def _decode(self, signals: Tensor) -> list[Any]: ...
+
+
+class SequenceCodec(Codec):
+    """A codec of sequences, which can be cut to their first elements."""
+
+    sequential: ClassVar[bool] = True
+
+    @final
+    def first(self, objects: Sequence[Any], length: int) -> Tensor:
+        """Signals of the first `length` elements of those objects that have at least as many, in order."""
+        signals = self._first(objects, length)
+        if len(signals) == 0:
+            raise InputError(f"none of the {len(objects)} inputs has {length} elements or more")
+        return signals
+
+    @abstractmethod
+    def _first(self, objects: Sequence[Any], length: int) -> Tensor: ...
 
 
 def _counted(owner: object, signals: Tensor, rows: int, count: int) -> Tensor:

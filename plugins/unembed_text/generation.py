@@ -46,9 +46,7 @@ def sample(
 
 
 @torch.no_grad()
-def beam_search(
-    network: InversionNetwork, states: Tensor, mask: Tensor | None, *, beams: int, length: int
-) -> Tensor:
+def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor | None, *, beams: int, length: int) -> Tensor:
     """The `beams` most likely texts of each row, best first, as ids `[R, beams, length]` padded.
 
     A finished text keeps its beam and its score; a row ends when all of its beams have.
@@ -84,9 +82,7 @@ def beam_search(
         if not going.all():
             ended = ~going
             result[alive[ended], : ids.shape[1], : position + 1] = ids[ended]
-            alive, last, score, done, ids, parent = (
-                x[going] for x in (alive, last, score, done, ids, parent)
-            )
+            alive, last, score, done, ids, parent = (x[going] for x in (alive, last, score, done, ids, parent))
             _keep(cache, going)
         _reorder(cache, parent)
     return result
@@ -100,9 +96,7 @@ def _keep(cache: Cache, rows: Tensor) -> None:
 
 def _reorder(cache: Cache, parent: Tensor) -> None:
     index = parent[:, :, None, None, None]
-    cache.own = [
-        tuple(part.gather(1, index.expand(-1, -1, *part.shape[2:])) for part in pair) for pair in cache.own
-    ]
+    cache.own = [tuple(part.gather(1, index.expand(-1, -1, *part.shape[2:])) for part in pair) for pair in cache.own]
 
 
 def padded(signals: Tensor, width: int, pad: int) -> Tensor:

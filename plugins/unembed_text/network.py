@@ -151,9 +151,7 @@ class InversionNetwork(nn.Module):
         cross = []
         for block in self.t5.decoder.block:
             attention = block.layer[1].EncDecAttention
-            cross.append(
-                (_heads(attention.k(states), self.heads), _heads(attention.v(states), self.heads))
-            )
+            cross.append((_heads(attention.k(states), self.heads), _heads(attention.v(states), self.heads)))
         return Cache(own=[], cross=cross, mask=mask)
 
     def step(self, ids: Tensor, cache: Cache) -> Tensor:
@@ -171,8 +169,7 @@ class InversionNetwork(nn.Module):
             y = _norm(own.layer_norm, x)
             attention = own.SelfAttention
             query, key, value = (
-                part(y).view(rows, beams, self.heads, 1, -1)
-                for part in (attention.q, attention.k, attention.v)
+                part(y).view(rows, beams, self.heads, 1, -1) for part in (attention.q, attention.k, attention.v)
             )
             if cache.own:
                 key = torch.cat([cache.own[index][0], key], 3)

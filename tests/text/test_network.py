@@ -44,9 +44,7 @@ def batch() -> dict[str, torch.Tensor]:
 
 def peer_logits(network, states, mask, ids):
     attention = None if mask is None else (mask[:, 0, 0] == 0).long()
-    out = network.t5(
-        encoder_outputs=BaseModelOutput(states), attention_mask=attention, decoder_input_ids=ids
-    )
+    out = network.t5(encoder_outputs=BaseModelOutput(states), attention_mask=attention, decoder_input_ids=ids)
     return (out.logits + network.banned).log_softmax(-1)
 
 

@@ -1,0 +1,78 @@
+"""Working with flat rows that belong to owners: hashing, first occurrences, the best few of each owner."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = ["Chunked", "best_of_each", "first_of_each", "rank_within", "row_hash"]
+
+
+def row_hash(signals: Tensor) -> Tensor:
+    """A 64-bit hash of each row of `[R, ...]`, equal for equal rows on one machine: int64 `[R]`.
+
+    Two different rows collide with a probability of about 2⁻⁶³; floats are hashed by their bits.
+    """
+    rows = signals.reshape(len(signals), -1).contiguous()
+    if rows.is_floating_point():
+        rows = (rows.float() + 0.0).view(torch.int32)  # + 0.0 makes −0 and 0 one value
+    width = rows.shape[1]
+    generator = torch.Generator().manual_seed(0x5EED)
+    factors = torch.randint(-(2**62), 2**62, (2, width), generator=generator).to(rows.device)
+    mixed = (rows.long() + factors[0]) * (factors[1] | 1)
+    mixed = mixed ^ (mixed >> 29)
+    return (mixed * 0x2545F4914F6CDD1D).sum(1)
+
+
+def rank_within(owner: Tensor) -> Tensor:
+    """The place of each row among the rows of its owner, in order: `[0, 1, 0, 2]` for `[a, a, b, a]`."""
+    order = owner.argsort(stable=True)
+    ordered = owner[order]
+    position = torch.arange(len(owner), device=owner.device)
+    fresh = torch.ones_like(ordered, dtype=torch.bool)
+    fresh[1:] = ordered[1:] != ordered[:-1]
+    start = torch.where(fresh, position, 0).cummax(0).values if len(owner) else position
+    rank = torch.empty_like(position)
+    rank[order] = position - start
+    return rank
+
+
+def first_of_each(owner: Tensor, key: Tensor) -> Tensor:
+    """Mask `[R]` of the rows that are the first with their (owner, key)."""
+    if len(owner) == 0:
+        return torch.zeros(0, dtype=torch.bool, device=owner.device)
+    pairs, inverse = torch.unique(torch.stack([owner, key], 1), dim=0, return_inverse=True)
+    position = torch.arange(len(owner), device=owner.device)
+    first = torch.full((len(pairs),), len(owner), device=owner.device)
+    first = first.scatter_reduce(0, inverse, position, "amin")
+    return first[inverse] == position
+
+
+def best_of_each(owner: Tensor, score: Tensor, count: int) -> Tensor:
+    """Indices of the `count` best rows of each owner, owners ascending, best first."""
+    order = score.argsort(descending=True, stable=True)
+    order = order[owner[order].argsort(stable=True)]
+    return order[rank_within(owner[order]) < count]
+
+
+class Chunked:
+    """Calls functions on chunks of rows; a chunk halves, for good, when the device runs out of memory."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+        """Concatenate `function(*chunk)` over the chunks of `rows`, which are equally long and not empty."""
+        parts, start = [], 0
+        while start < len(rows[0]):
+            try:
+                parts.append(function(*(part[start : start + self.size] for part in rows)))
+            except torch.OutOfMemoryError:
+                if self.size == 1:
+                    raise
+                self.size = max(1, self.size // 2)
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+            else:
+                start += self.size
+        return torch.cat(parts)

@@ -1,0 +1,149 @@
+"""The bundle a user holds: embedder, hypothesizer, corrector and codec, and the two verbs over them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+import torch
+from torch import Tensor
+
+from unembed.errors import InputError
+from unembed.interfaces import Codec, Corrector, Embedder, Hypothesizer
+from unembed.search import Step, search
+
+if TYPE_CHECKING:
+    from unembed.metrics import Metric
+
+__all__ = ["Inversion", "Inverter"]
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """What came back for N vectors: objects, and for each its similarity, cost and reason to stop.
+
+    `similarity`, `signals` and `embeddings` are those of the objects as returned, embedded once more where
+    decoding changed a signal.
+    """
+
+    objects: list[Any]
+    similarity: Tensor
+    steps: Tensor
+    queries: Tensor
+    stopped: tuple[str, ...]
+    signals: Tensor
+    embeddings: Tensor
+    trace: tuple[Step, ...] | None
+
+
+@final
+class Inverter:
+    """Recovers objects from vectors. Built by `unembed.load`, or by hand from its four parts."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        embedder: Embedder,
+        hypothesizer: Hypothesizer,
+        corrector: Corrector,
+        codec: Codec,
+        metrics: "Mapping[str, Metric] | None" = None,
+    ) -> None:
+        self.name = name
+        self.embedder = embedder
+        self.hypothesizer = hypothesizer
+        self.corrector = corrector
+        self.codec = codec
+        self.metrics = dict(metrics or {})
+
+    @property
+    def dimension(self) -> int:
+        """The width of the vectors that it inverts."""
+        return self.embedder.dimension
+
+    def embed(self, objects: Sequence[Any]) -> Tensor:
+        """Embed N objects as `[N, D]`, with the black box that the inverter was made for."""
+        if isinstance(objects, str):
+            raise InputError('embed takes a list of inputs; for one text write embed(["…"])')
+        return self.embedder.embed(self.codec.encode(objects))
+
+    def invert(
+        self,
+        vectors: Any,
+        *,
+        steps: int = 20,
+        beam: int = 8,
+        patience: int = 3,
+        max_queries: int | None = None,
+        chunk_size: int = 256,
+        seed: int = 0,
+        on_step: Callable[[Step], None] | None = None,
+        trace: bool = False,
+    ) -> Inversion:
+        """Recover the objects behind `vectors` `[N, D]` (or one `[D]`): a tensor, an array or nested lists.
+
+        `steps=0` is the hypothesizer alone. The other options are those of `unembed.search`. Raises
+        InputError for vectors of another width, with NaN or infinity, or of zeros only.
+        """
+        if steps < 0 or beam < 1 or (max_queries is not None and max_queries < 1):
+            raise InputError(
+                f"steps must be at least 0 and beam and max_queries at least 1; got {steps}, {beam}, {max_queries}"
+            )
+        target = self._checked(vectors)
+        embedder = self.embedder
+        found = search(
+            target,
+            embed=embedder.embed,
+            hypothesize=self.hypothesizer.hypothesize,
+            correct=self.corrector.correct,
+            similarity=embedder.similarity,
+            steps=steps,
+            beam=beam,
+            patience=patience,
+            max_queries=max_queries,
+            chunk_size=chunk_size,
+            seed=seed,
+            on_step=on_step,
+            trace=trace,
+        )
+        objects = self.codec.decode(found.signals)
+        signals, embeddings, similarity = found.signals, found.embeddings, found.similarity
+        queries = found.queries
+        if objects:
+            # What is reported is measured on the object that is returned.
+            returned = self.codec.encode(objects).to(signals.device)
+            changed = (returned != signals).flatten(1).any(1)
+            if changed.any():
+                signals, embeddings = returned, embeddings.clone()
+                embeddings[changed] = embedder.embed(returned[changed])
+                similarity = similarity.clone()
+                similarity[changed] = embedder.similarity(target[changed], embeddings[changed])
+                queries = queries + changed
+        return Inversion(objects, similarity, found.steps, queries, found.stopped, signals, embeddings, found.trace)
+
+    def exact(self, objects: Sequence[Any], inversion: Inversion) -> Tensor:
+        """Whether each recovered signal equals that of the original in all that the embedder sees: `[N]`."""
+        original = self.codec.encode(objects).to(inversion.signals.device)
+        return (original == inversion.signals).flatten(1).all(1)
+
+    def _checked(self, vectors: Any) -> Tensor:
+        try:
+            target = torch.as_tensor(vectors, dtype=torch.float32, device=self.embedder.device)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the vectors can't be read as numbers of one shape [N, D]: {error}") from error
+        target = target[None] if target.ndim == 1 and target.numel() else target
+        if target.ndim != 2 or len(target) == 0:
+            raise InputError(f"vectors must have shape [N, D] with N at least 1; got {list(target.shape)}")
+        if target.shape[1] != self.dimension:
+            raise InputError(
+                f"the vectors are {target.shape[1]} wide; inverter {self.name!r} takes vectors of "
+                f"{self.embedder.name!r}, which are {self.dimension} wide: choose the inverter of their model"
+            )
+        for found, what in (
+            ((~target.isfinite()).any(1), "NaN or infinity"),
+            ((target == 0).all(1), "only zeros"),
+        ):
+            if found.any():
+                row = int(found.nonzero()[0])
+                raise InputError(f"row {row} of the vectors holds {what}; remove it or embed its input again")
+        return target

@@ -1,0 +1,36 @@
+"""Reading passages: one a line of a text file, or one a row of a parquet column."""
+
+from pathlib import Path
+
+from unembed.errors import InputError
+
+__all__ = ["read_passages"]
+
+
+def read_passages(path: Path, *, column: str = "text") -> list[str]:
+    """The passages of a `.txt` (one a line, blank lines skipped) or `.parquet` file; raises InputError."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no file {path}")
+    if path.suffix == ".parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        try:
+            table = pyarrow.parquet.ParquetFile(path)
+        except pyarrow.ArrowInvalid as error:
+            raise InputError(f"{path} isn't a readable parquet file: {error}") from error
+        if column not in table.schema_arrow.names:
+            raise InputError(f"{path} has no column {column!r}; it has {', '.join(table.schema_arrow.names)}")
+        passages = [str(text) for text in table.read([column])[column].to_pylist() if text]
+    elif path.suffix in (".txt", ""):
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path} isn't UTF-8 text (byte {error.start}); convert it first") from error
+        passages = [line.strip() for line in lines if line.strip()]
+    else:
+        raise InputError(f"{path}: passages come from .txt or .parquet files, not {path.suffix!r}")
+    if not passages:
+        raise InputError(f"{path} holds no passages")
+    return passages

@@ -1,0 +1,224 @@
+"""Finding plugins and what they offer. Nothing is imported before somebody asks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from unembed import hooks
+from unembed.errors import (
+    CheckpointError,
+    EmbedderMismatchError,
+    MissingExtraError,
+    PluginError,
+    UnknownNameError,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from unembed.checkpoint import Manifest
+    from unembed.interfaces import Embedder
+    from unembed.inverter import Inverter
+    from unembed.training.recipe import Recipe
+
+__all__ = [
+    "EmbedderSpec",
+    "InverterSpec",
+    "Modality",
+    "PluginInfo",
+    "load",
+    "load_embedder",
+    "modality",
+    "open_checkpoint",
+    "plugins",
+]
+
+GROUP = "unembed"
+
+
+@dataclass(frozen=True)
+class InverterSpec:
+    """An inverter under a name; `load(device)` builds it, and only then are weights and libraries read."""
+
+    name: str
+    summary: str
+    load: "Callable[[torch.device], Inverter]"
+
+
+@dataclass(frozen=True)
+class EmbedderSpec:
+    """A black box, asked for as `name` or `name:argument`; `load(argument, device)` builds it."""
+
+    name: str
+    summary: str
+    load: "Callable[[str, torch.device], Embedder]"
+
+
+@dataclass(frozen=True)
+class Modality:
+    """A kind of signal: `open(folder, manifest, device)` a checkpoint, make a `recipe(table)` to train by."""
+
+    name: str
+    summary: str
+    open: "Callable[[Path, Manifest, torch.device], Inverter]"
+    recipe: "Callable[[Mapping[str, Any]], Recipe]"
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """One entry point: what it offers, or the error that kept it from loading."""
+
+    name: str
+    distribution: str
+    version: str
+    inverters: tuple[InverterSpec, ...] = ()
+    embedders: tuple[EmbedderSpec, ...] = ()
+    modalities: tuple[Modality, ...] = ()
+    error: Exception | None = field(default=None, compare=False)
+
+
+def plugins() -> tuple[PluginInfo, ...]:
+    """Every installed plugin, the broken ones with their error."""
+    return _discover(tuple(sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))))
+
+
+def load(name: str, *, device: "str | torch.device | None" = None, self_test: bool = False) -> "Inverter":
+    """The inverter of that name: one that a plugin offers, a checkpoint folder, or a hub id `owner/name`.
+
+    `device` is the accelerator if there is one, else the CPU. With `self_test` the checkpoint's own test is
+    run. Raises UnknownNameError (which lists the known names), CheckpointError or EmbedderMismatchError.
+    """
+    place = _device(device)
+    specs = _offers("inverters")
+    if name in specs:
+        inverter: Inverter = specs[name].load(place)
+        return inverter
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return open_checkpoint(folder, place, self_test=self_test)
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return open_checkpoint(_from_hub(name), place, self_test=self_test)
+    raise _unknown("inverter", name, specs, "a checkpoint folder or a hub id owner/name works too")
+
+
+def load_embedder(name: str, *, device: "str | torch.device | None" = None) -> "Embedder":
+    """The black box of that name, `name` or `name:argument`; raises UnknownNameError."""
+    kind, _, argument = name.partition(":")
+    specs = _offers("embedders")
+    if kind not in specs:
+        raise _unknown("embedder", name, specs, "some take an argument, as in st:FOLDER")
+    embedder: Embedder = specs[kind].load(argument, _device(device))
+    return embedder
+
+
+def modality(name: str) -> Modality:
+    """The modality of that name; raises UnknownNameError."""
+    specs = _offers("modalities")
+    if name not in specs:
+        raise _unknown("modality", name, specs, "is its plugin installed?")
+    found: Modality = specs[name]
+    return found
+
+
+def open_checkpoint(folder: Path, device: "torch.device", *, self_test: bool = False) -> "Inverter":
+    """Open a checkpoint folder with its modality's plugin and check that its embedder is the right one."""
+    from unembed.checkpoint import read_manifest
+    from unembed.fingerprint import fingerprint, same
+
+    manifest = read_manifest(folder)
+    inverter = modality(manifest.modality).open(folder, manifest, device)
+    wanted, found = manifest.embedder["fingerprint"], fingerprint(inverter.embedder, inverter.codec)
+    if not same(wanted, found):
+        raise EmbedderMismatchError(
+            f"{folder} was trained against {manifest.embedder['name']!r} (fingerprint {wanted['hash']}), but "
+            f"{inverter.embedder.name!r} answers otherwise (fingerprint {found['hash']}); install the embedder "
+            f"that it names, or load another inverter"
+        )
+    if self_test and manifest.self_test is not None:
+        test = manifest.self_test
+        got = inverter.invert(inverter.embed([test["object"]]), steps=test["steps"], beam=test["beam"])
+        if float(got.similarity[0]) < test["similarity"] - 0.02:
+            raise CheckpointError(
+                f"{folder} fails its self-test: similarity {float(got.similarity[0]):.3f}, {test['similarity']:.3f} "
+                f"when it was saved; its weights may be damaged"
+            )
+    return inverter
+
+
+@cache
+def _discover(points: tuple[EntryPoint, ...]) -> tuple[PluginInfo, ...]:
+    return tuple(_load_one(point) for point in points)
+
+
+def _load_one(point: EntryPoint) -> PluginInfo:
+    """Load one plugin on its own manager, so that a broken one breaks nothing else."""
+    dist = point.dist
+    identity = (point.name, dist.name if dist else "unknown", dist.version if dist else "unknown")
+    manager = pluggy.PluginManager("unembed")
+    manager.add_hookspecs(hooks)
+    try:
+        manager.register(point.load(), name=point.name)
+        manager.check_pending()
+        hook = manager.hook
+        return PluginInfo(
+            *identity,
+            inverters=tuple(spec for specs in hook.register_inverters() for spec in specs),
+            embedders=tuple(spec for specs in hook.register_embedders() for spec in specs),
+            modalities=tuple(spec for specs in hook.register_modalities() for spec in specs),
+        )
+    except Exception as error:  # a stranger's code: whatever it raises is kept, shown and raised when asked for
+        return PluginInfo(*identity, error=error)
+
+
+def _offers(kind: str) -> dict[str, Any]:
+    """Everything of one kind by name; a name from two plugins is an error that names both."""
+    found: dict[str, Any] = {}
+    source: dict[str, PluginInfo] = {}
+    for plugin in plugins():
+        for spec in getattr(plugin, kind):
+            if spec.name in found:
+                other = source[spec.name]
+                raise PluginError(
+                    f"{kind[:-1]} {spec.name!r} is offered by both {other.distribution} ({other.name}) and "
+                    f"{plugin.distribution} ({plugin.name}); uninstall one of them"
+                )
+            found[spec.name], source[spec.name] = spec, plugin
+    return found
+
+
+def _unknown(kind: str, name: str, specs: Mapping[str, Any], more: str) -> Exception:
+    known = ", ".join(sorted(specs)) or "none"
+    for plugin in plugins():
+        if plugin.error is not None and plugin.name == name.partition(":")[0]:
+            error = PluginError(f"plugin {plugin.name!r} of {plugin.distribution} failed to load: {plugin.error}")
+            error.__cause__ = plugin.error
+            return error
+    broken = ", ".join(plugin.name for plugin in plugins() if plugin.error is not None)
+    hint = f"; plugins that failed to load: {broken} (see `unembed plugins`)" if broken else ""
+    return UnknownNameError(f"no {kind} {name!r}; known: {known}; {more}{hint}")
+
+
+def _device(device: "str | torch.device | None") -> "torch.device":
+    import torch
+
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _from_hub(name: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    except ImportError as error:
+        raise MissingExtraError("reading from the hub needs an extra: pip install 'unembed[text]'") from error
+    try:
+        return Path(snapshot_download(name))
+    except (RepositoryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError) as error:
+        known = ", ".join(sorted(_offers("inverters"))) or "none"
+        raise UnknownNameError(
+            f"no inverter {name!r}: it is no folder here and the hub didn't give it; known names: {known}"
+        ) from error

@@ -1,0 +1,185 @@
+"""The one loop: guess, re-embed, correct, repeat, over opaque signal batches.
+
+A generalisation of the sequence-level beam of vec2text (Morris et al. 2023, section 4) to any signal. Rows
+are flat, each with the index of the target that it belongs to, so no target is padded to another's beam.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unembed._rows import Chunked, best_of_each, first_of_each, rank_within, row_hash
+from unembed.interfaces import Similarity, cosine
+
+__all__ = ["SearchResult", "Step", "search"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """The state after one round; round 0 is the hypothesizer's. Tensors are `[N, ...]` or `[N]`."""
+
+    number: int
+    signals: Tensor
+    similarity: Tensor
+    queries: Tensor
+    active: int
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The best signal of each target, what it cost and why the search stopped there.
+
+    `stopped` has one of "solved", "stalled", "budget" and "steps" a target; `steps` counts correction
+    rounds, `queries` embedded signals, both int `[N]`.
+    """
+
+    signals: Tensor
+    embeddings: Tensor
+    similarity: Tensor
+    steps: Tensor
+    queries: Tensor
+    stopped: tuple[str, ...]
+    trace: tuple[Step, ...] | None
+
+
+@dataclass
+class _Rows:
+    """Candidates: whose they are, what they are and how near they came."""
+
+    owner: Tensor
+    signals: Tensor
+    embeddings: Tensor
+    similarity: Tensor
+
+    def __getitem__(self, index: Tensor) -> "_Rows":
+        return _Rows(self.owner[index], self.signals[index], self.embeddings[index], self.similarity[index])
+
+    def __add__(self, other: "_Rows") -> "_Rows":
+        return _Rows(
+            torch.cat([self.owner, other.owner]),
+            torch.cat([self.signals, other.signals]),
+            torch.cat([self.embeddings, other.embeddings]),
+            torch.cat([self.similarity, other.similarity]),
+        )
+
+
+@torch.no_grad()
+def search(
+    target: Tensor,
+    *,
+    embed: Callable[[Tensor], Tensor],
+    hypothesize: Callable[[Tensor, int, torch.Generator], Tensor],
+    correct: Callable[[Tensor, Tensor, Tensor, int, torch.Generator], Tensor],
+    similarity: Similarity = cosine,
+    steps: int = 20,
+    beam: int = 8,
+    patience: int = 3,
+    tolerance: float = 1e-5,
+    max_queries: int | None = None,
+    chunk_size: int = 256,
+    seed: int = 0,
+    on_step: Callable[[Step], None] | None = None,
+    trace: bool = False,
+) -> SearchResult:
+    """Search for signals whose embeddings are the targets `[N, D]`.
+
+    Round 0 embeds the `beam` guesses of each target. Every further round corrects the `beam` best
+    candidates that have not been corrected yet, `beam` corrections each, and embeds those that the target
+    has never met. A target leaves when its best similarity is within `tolerance` of 1, when `patience`
+    rounds brought nothing, when nothing new comes, or when `max_queries` signals have been embedded for it.
+    `chunk_size` rows go through a function at once, halved when memory runs out.
+    """
+    count, device = len(target), target.device
+    generator = torch.Generator(device).manual_seed(seed)
+    chunked = Chunked(chunk_size)
+    used = torch.zeros(count, dtype=torch.long, device=device)
+    spent = torch.zeros(count, dtype=torch.long, device=device)
+    quiet = torch.zeros(count, dtype=torch.long, device=device)
+    budget = torch.iinfo(torch.long).max if max_queries is None else max_queries
+    reasons = ["steps"] * count
+    history: list[Step] = []
+    met_owner = met_hash = torch.zeros(0, dtype=torch.long, device=device)
+    best: _Rows | None = None
+    pool: _Rows | None = None  # not corrected yet; the frontier first, then as many in reserve
+    frontier: _Rows | None = None
+    active = torch.ones(count, dtype=torch.bool, device=device)
+
+    for number in range(steps + 1):
+        if frontier is None:
+            owner = torch.arange(count, device=device)
+            if count == 0:
+                break
+            made = chunked(lambda t: hypothesize(t, beam, generator), target)
+        else:
+            owner = frontier.owner
+            made = chunked(
+                lambda t, s, e: correct(t, s, e, beam, generator),
+                target[owner],
+                frontier.signals,
+                frontier.embeddings,
+            )
+        # Candidate ranks first, so that a short budget is shared by all hypotheses of a target.
+        owner = owner.repeat(beam)
+        signals = made.transpose(0, 1).flatten(0, 1)
+        key = row_hash(signals)
+        met = torch.cat([met_owner, owner]), torch.cat([met_hash, key])
+        fresh = first_of_each(*met)[len(met_owner) :]
+        owner, signals, key = owner[fresh], signals[fresh], key[fresh]
+        allowed = rank_within(owner) < (budget - used)[owner]
+        owner, signals, key = owner[allowed], signals[allowed], key[allowed]
+        met_owner, met_hash = torch.cat([met_owner, owner]), torch.cat([met_hash, key])
+        used += torch.bincount(owner, minlength=count)
+        spent += active & (number > 0)
+        before = best.similarity.clone() if best is not None else torch.full_like(target[:, 0], -torch.inf)
+        if len(owner):
+            embeddings = chunked(embed, signals).to(target.dtype)
+            new = _Rows(owner, signals, embeddings, similarity(target[owner], embeddings))
+            pool = new if pool is None else pool + new
+            best = _merge_best(new if best is None else best + new)
+        if best is None or pool is None:
+            raise ValueError("max_queries leaves no query for a first guess; give at least 1")
+        gained = best.similarity - before > 1e-6
+        quiet = torch.where(gained, 0, quiet + 1)
+        fresh_owners = torch.zeros(count, dtype=torch.bool, device=device)
+        fresh_owners[owner] = True
+        kept = best_of_each(pool.owner, pool.similarity, 2 * beam)
+        pool = pool[kept]
+        waiting = torch.bincount(pool.owner, minlength=count) > 0
+        stop = {
+            "solved": best.similarity >= 1 - tolerance,
+            "budget": used >= budget,
+            "stalled": (quiet >= patience) | ~waiting,
+        }
+        for reason, mask in stop.items():
+            for index in (mask & active).nonzero().flatten().tolist():
+                reasons[index] = reason
+            active = active & ~mask
+        pool = pool[active[pool.owner]]
+        step = Step(number, best.signals, best.similarity, used.clone(), int(active.sum()))
+        if trace:
+            history.append(step)
+        if on_step is not None:
+            on_step(step)
+        if not active.any():
+            break
+        first = rank_within(pool.owner) < beam  # the pool is sorted, best first
+        frontier, pool = pool[first], pool[~first]
+
+    if best is None:  # no targets at all
+        empty = hypothesize(target, beam, generator)[:, 0]
+        return SearchResult(empty, target, target.new_zeros(0), spent, used, (), tuple(history) if trace else None)
+    return SearchResult(
+        best.signals,
+        best.embeddings,
+        best.similarity,
+        spent,
+        used,
+        tuple(reasons),
+        tuple(history) if trace else None,
+    )
+
+
+def _merge_best(rows: _Rows) -> _Rows:
+    return rows[best_of_each(rows.owner, rows.similarity, 1)]

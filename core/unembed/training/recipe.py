@@ -1,0 +1,62 @@
+"""What a plugin gives the trainer: the network, the black box, the examples and a way to save."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unembed.interfaces import Embedder
+from unembed.inverter import Inverter
+
+__all__ = ["Recipe"]
+
+
+class Recipe(ABC):
+    """One modality's side of training.
+
+    `network(target, signals, hypothesis, embedding)` returns the mean loss of a batch; with no hypothesis
+    it is the hypothesizer's loss, with one the corrector's.
+    """
+
+    network: nn.Module
+    embedder: Embedder
+
+    @abstractmethod
+    def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
+        """`count` batches of signals drawn with the CPU `generator` and nothing else."""
+
+    @abstractmethod
+    def propose(
+        self,
+        target: Tensor,
+        hypothesis: Tensor | None,
+        embedding: Tensor | None,
+        shape: torch.Size,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """One signal a row from the current network: a first guess, or a correction of `hypothesis`.
+
+        `shape` is that of the batch's own signals, for a size to work in.
+        """
+
+    @abstractmethod
+    def compile(self) -> None:
+        """Compile what is worth it; called once, on an accelerator."""
+
+    @abstractmethod
+    def inverter(self) -> Inverter:
+        """The network as it is now, as an inverter: for the evaluations and samples during training."""
+
+    @abstractmethod
+    def held_out(self) -> list[tuple[str, list[Any]]]:
+        """Named lists of held-out objects to measure on during training."""
+
+    @abstractmethod
+    def save(self, folder: Path, training: dict[str, Any], quality: dict[str, Any]) -> None:
+        """Write the network as a checkpoint that `unembed.load` opens."""
+
+    @abstractmethod
+    def flops(self, signals: Tensor, corrected: bool) -> float:
+        """Floating-point operations of one training example batch, forward and backward."""

@@ -1,0 +1,213 @@
+"""Training a hypothesizer and a corrector on the network's own hypotheses, for any modality.
+
+A round: draw signals, embed them with the black box, let the current network make the hypotheses that the
+corrector will see (0 to `depth` − 1 corrections deep), embed those, then take `round_steps` optimizer steps.
+Hypotheses are made before any step on their targets, in large batches where generation is cheap. All
+randomness of a round is seeded by (seed, round), so a killed run resumes exactly from its last save.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from unembed.training.config import TrainConfig
+from unembed.training.optimizer import optimizer, rate_at
+from unembed.training.recipe import Recipe
+
+__all__ = ["Trainer"]
+
+log = logging.getLogger("unembed.training")
+
+
+class Example(NamedTuple):
+    """One training batch; the corrector's when it has a hypothesis."""
+
+    target: Tensor
+    signals: Tensor
+    hypothesis: Tensor | None
+    embedding: Tensor | None
+
+
+class Trainer:
+    """Runs one config to its end, or to `max_seconds`. `on_event` gets every scalar, sample and save."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        recipe: Recipe,
+        *,
+        resume: bool,
+        on_event: Callable[[str, int, dict[str, Any]], None],
+    ) -> None:
+        from accelerate import Accelerator
+
+        self.config = config
+        self.recipe = recipe
+        self.on_event = on_event
+        self.accelerator = Accelerator(mixed_precision=config.precision, cpu=recipe.embedder.device.type == "cpu")
+        inner = optimizer(recipe.network.parameters(), rate=config.rate, weight_decay=config.weight_decay)
+        self.network, self.optimizer = self.accelerator.prepare(recipe.network, inner)
+        self.step = 0
+        self.examples = 0
+        self.seconds = 0.0
+        self.state_file = config.output / "state.pt"
+        if resume and self.state_file.exists():
+            self._load()
+
+    def run(self) -> None:
+        """Train; returns when all steps are done or the time is up, with everything saved."""
+        config, began = self.config, time.monotonic()
+        if config.compile:
+            self.recipe.compile()
+        start, last_saved, last_measured = self.seconds, self.step, self.step
+        while self._progress() < 1:
+            self._round()
+            self.seconds = start + time.monotonic() - began
+            late = config.max_seconds is not None and time.monotonic() - began > config.max_seconds
+            if self.step - last_saved >= config.save_every or late or self._progress() >= 1:
+                self._save()
+                last_saved = self.step
+            if self.step - last_measured >= config.evaluate_every or self._progress() >= 1:
+                self._evaluate()
+                last_measured = self.step
+            if late:
+                log.info("time is up after step %d; resume goes on from here", self.step)
+                return
+
+    def _round(self) -> None:
+        config = self.config
+        seed = hash((config.seed, self.step, self.accelerator.process_index)) % 2**62
+        torch.manual_seed(seed)  # dropout
+        draw = torch.Generator().manual_seed(seed)
+        noise = torch.Generator(self.recipe.embedder.device).manual_seed(seed)
+        self.network.train()
+        count = min(config.round_steps, config.steps - self.step)
+        losses: dict[bool, list[Tensor]] = {True: [], False: []}
+        began, work, examples = time.monotonic(), 0.0, 0
+        for example in self._examples(count, draw, noise):
+            factor = rate_at(self.step, self._progress(), warmup=config.warmup, decay=config.decay)
+            for group in self.optimizer.param_groups:
+                group["lr"] = config.rate * group["scale"] * factor
+            with self.accelerator.autocast():
+                loss = self.network(*example)
+            self.accelerator.backward(loss)
+            self.accelerator.clip_grad_norm_(self.network.parameters(), config.clip)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            self.step += 1
+            corrected = example.hypothesis is not None
+            losses[corrected].append(loss.detach())
+            examples += len(example.signals)
+            work += self.recipe.flops(example.signals, corrected)
+        means = {
+            name: torch.stack(losses[kind]).mean().item()
+            for name, kind in (("guess_loss", False), ("correct_loss", True))
+            if losses[kind]
+        }
+        seconds = time.monotonic() - began
+        self.examples += examples
+        self.on_event(
+            "scalars",
+            self.step,
+            {
+                **means,
+                "examples": self.examples,
+                "examples_per_second": examples / seconds,
+                "tflops": work / seconds / 1e12,
+                "rate": factor,
+            },
+        )
+
+    def _progress(self) -> float:
+        """How far training is, 0 to 1: by steps, or by time where that is further along."""
+        timed = self.seconds / self.config.total_seconds if self.config.total_seconds else 0.0
+        return max(self.step / self.config.steps, timed)
+
+    def _examples(self, count: int, draw: torch.Generator, noise: torch.Generator) -> list[Example]:
+        """The round's batches, shuffled; those of one shape get their hypotheses in one go."""
+        recipe, examples = self.recipe, []
+        groups: dict[tuple[int, int], list[Tensor]] = {}
+        for signals in recipe.batches(count, draw):
+            correct = self.step >= self.config.guess_steps
+            guess = not correct or torch.rand((), generator=draw).item() < self.config.guess_share
+            depth = 0 if guess else int(torch.randint(1, self.config.depth + 1, (), generator=draw))
+            groups.setdefault((depth, signals.shape[1]), []).append(signals)
+        for (depth, _), members in groups.items():
+            signals = torch.cat(members).to(recipe.embedder.device)
+            target = recipe.embedder.embed(signals)
+            hypothesis, embedding = None, None
+            with torch.no_grad(), self.accelerator.autocast():
+                for _ in range(depth):
+                    hypothesis = recipe.propose(target, hypothesis, embedding, signals.shape, noise)
+                    embedding = recipe.embedder.embed(hypothesis)
+            start = 0
+            for member in members:
+                rows = slice(start, start + len(member))
+                examples.append(
+                    Example(
+                        target[rows],
+                        signals[rows],
+                        None if hypothesis is None else hypothesis[rows],
+                        None if embedding is None else embedding[rows],
+                    )
+                )
+                start += len(member)
+        order = torch.randperm(len(examples), generator=draw).tolist()
+        return [examples[index] for index in order]
+
+    def _evaluate(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        self.network.eval()
+        inverter = self.recipe.inverter()
+        for name, objects in self.recipe.held_out():
+            vectors = inverter.embed(objects)
+            row: dict[str, Any] = {}
+            for steps in sorted({0, self.config.evaluate_steps}):
+                found = inverter.invert(vectors, steps=steps, beam=self.config.evaluate_beam)
+                row[f"{name}/similarity@{steps}"] = found.similarity.mean().item()
+                row[f"{name}/exact@{steps}"] = inverter.exact(objects, found).float().mean().item()
+            self.on_event("scalars", self.step, row)
+            self.on_event("sample", self.step, {"original": objects[0], "reconstruction": found.objects[0]})
+
+    def _save(self) -> None:
+        """The whole state under a temporary name, then renamed; then the checkpoint that `load` opens."""
+        if not self.accelerator.is_main_process:
+            return
+        self.config.output.mkdir(parents=True, exist_ok=True)
+        state = {
+            "network": self.accelerator.unwrap_model(self.network).state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "examples": self.examples,
+            "seconds": self.seconds,
+        }
+        temporary = self.state_file.with_suffix(".tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, self.state_file)
+        training = {
+            "steps": self.step,
+            "examples": self.examples,
+            "seconds": round(self.seconds),
+            "device": _device_name(self.recipe.embedder.device),
+            "config": self.config.model_dump(mode="json"),
+        }
+        self.recipe.save(self.config.output / "checkpoint", training, {})
+        self.on_event("saved", self.step, {"folder": str(self.config.output)})
+
+    def _load(self) -> None:
+        state = torch.load(self.state_file, map_location="cpu", weights_only=True)
+        self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.examples, self.seconds = state["step"], state["examples"], state["seconds"]
+        log.info("resumed at step %d of %s", self.step, Path(self.state_file))
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"

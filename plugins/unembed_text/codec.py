@@ -1,0 +1,57 @@
+"""Texts to token ids as the embedder sees them, and back to text for people."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from unembed.errors import InputError
+from unembed.interfaces import SequenceCodec
+from unembed_text.detokenize import detokenize
+
+__all__ = ["TextCodec"]
+
+
+class TextCodec(SequenceCodec):
+    """`str` ↔ ids `[N, width]` without special tokens, padded on the right; longer texts are cut."""
+
+    probes: ClassVar[Sequence[str]] = (
+        "The quick brown fox jumps over the lazy dog.",
+        "Invoice 4711 was paid on 3 May 2021.",
+        "How do I reset my password?",
+    )
+
+    def __init__(self, tokenizer: Any, width: int) -> None:
+        self.tokenizer = tokenizer
+        self.width = width
+
+    def _encode(self, objects: Sequence[Any]) -> Tensor:
+        signals = torch.full((len(objects), self.width), self.tokenizer.pad_token_id)
+        for row, ids in enumerate(self._ids(objects)):
+            if not ids:
+                raise InputError(f"input {row} holds no text: {objects[row]!r}")
+            ids = ids[: self.width]
+            signals[row, : len(ids)] = torch.tensor(ids)
+        return signals
+
+    def _decode(self, signals: Tensor) -> list[str]:
+        pad = self.tokenizer.pad_token_id
+        return [
+            detokenize(self.tokenizer.convert_ids_to_tokens([i for i in row if i != pad])) for row in signals.tolist()
+        ]
+
+    def _first(self, objects: Sequence[Any], length: int) -> Tensor:
+        if not 1 <= length <= self.width:
+            raise InputError(f"a length must be from 1 to {self.width} tokens; got {length}")
+        rows = [ids[:length] for ids in self._ids(objects) if len(ids) >= length]
+        signals = torch.full((len(rows), self.width), self.tokenizer.pad_token_id)
+        if rows:
+            signals[:, :length] = torch.tensor(rows)
+        return signals
+
+    def _ids(self, objects: Sequence[Any]) -> list[list[int]]:
+        for row, text in enumerate(objects):
+            if not isinstance(text, str):
+                raise InputError(f"input {row} is no text but {type(text).__name__}")
+        return self.tokenizer(list(objects), add_special_tokens=False, verbose=False)["input_ids"]

@@ -1,0 +1,143 @@
+"""The network as hypothesizer and corrector, and its checkpoint."""
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unembed import __version__
+from unembed.checkpoint import Manifest, load_checkpoint, save_checkpoint
+from unembed.errors import CheckpointError
+from unembed.fingerprint import fingerprint
+from unembed.interfaces import Corrector, Embedder, Hypothesizer
+from unembed.inverter import Inverter
+from unembed_text.codec import TextCodec
+from unembed_text.generation import beam_search, padded
+from unembed_text.metrics import text_metrics
+from unembed_text.network import InversionNetwork, Special
+
+__all__ = ["build_inverter", "build_network", "open_checkpoint", "save_network"]
+
+
+class NetworkHypothesizer(Hypothesizer):
+    """Beam search from the target alone."""
+
+    def __init__(self, network: InversionNetwork, *, width: int, length: int) -> None:
+        self.network, self.width, self.length = network, width, length
+
+    def _hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
+        return _search(self.network, target, None, None, count, self.length, self.width)
+
+
+class NetworkCorrector(Corrector):
+    """Beam search from the target, a hypothesis and its embedding."""
+
+    def __init__(self, network: InversionNetwork, *, width: int, length: int) -> None:
+        self.network, self.width, self.length = network, width, length
+
+    def _correct(
+        self,
+        target: Tensor,
+        hypothesis: Tensor,
+        embedding: Tensor,
+        count: int,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        return _search(self.network, target, hypothesis, embedding, count, self.length, self.width)
+
+
+def _search(
+    network: InversionNetwork,
+    target: Tensor,
+    hypothesis: Tensor | None,
+    embedding: Tensor | None,
+    count: int,
+    length: int,
+    width: int,
+) -> Tensor:
+    if hypothesis is not None:  # the encoder needs no column that is padding in every row
+        hypothesis = hypothesis[:, : max(1, int((hypothesis != network.special.pad).sum(1).max()))]
+    with torch.autocast(target.device.type, torch.bfloat16, enabled=target.is_cuda):
+        states, mask = network.encode(target, hypothesis, embedding)
+        ids = beam_search(network, states, mask, beams=count, length=length)
+    return padded(ids, width, network.special.pad)
+
+
+def build_network(config: dict[str, Any]) -> InversionNetwork:
+    """An untrained network from a manifest's `config`."""
+    return InversionNetwork(
+        config["t5"],
+        dimension=config["dimension"],
+        positions=config["positions"],
+        hidden=config["hidden"],
+        special=Special(**config["special"]),
+    )
+
+
+def build_inverter(name: str, network: InversionNetwork, embedder: Any, length: int) -> Inverter:
+    """Bundle a network with the embedder whose tokens it writes."""
+    codec = TextCodec(embedder.tokenizer, embedder.max_tokens)
+    parts = {"width": embedder.max_tokens, "length": length}
+    return Inverter(
+        name=name,
+        embedder=embedder,
+        hypothesizer=NetworkHypothesizer(network, **parts),
+        corrector=NetworkCorrector(network, **parts),
+        codec=codec,
+        metrics=text_metrics(),
+    )
+
+
+def save_network(
+    folder: Path,
+    network: InversionNetwork,
+    embedder: Embedder,
+    *,
+    name: str,
+    embedder_name: str,
+    config: dict[str, Any],
+    training: dict[str, Any],
+    quality: dict[str, Any],
+    storage: str = "float16",
+) -> None:
+    """Write a checkpoint of `network`; `config` is what `build_network` reads, with `length` beside it."""
+    codec = TextCodec(embedder.tokenizer, embedder.max_tokens)  # type: ignore[attr-defined]
+    versions = {"unembed": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    manifest = Manifest(
+        modality="text",
+        name=name,
+        config=config,
+        embedder={
+            "name": embedder_name,
+            "dimension": embedder.dimension,
+            "fingerprint": fingerprint(embedder, codec),
+        },
+        versions=versions,
+        training=training,
+        quality=quality,
+        tensors={},
+    )
+    save_checkpoint(folder, _own_tensors(network), manifest, storage=storage)
+
+
+def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device) -> Inverter:
+    """Build the inverter of a text checkpoint, its embedder included."""
+    from unembed.registry import load_embedder
+
+    _, tensors = load_checkpoint(folder)
+    network = build_network(manifest.config)
+    missing, unexpected = network.load_state_dict(tensors, strict=False)
+    missing = [key for key in missing if key not in _ALIASES]
+    if missing or unexpected:
+        raise CheckpointError(f"{folder}: missing tensors {missing}, unexpected {unexpected}")
+    embedder = load_embedder(manifest.embedder["name"], device=device)
+    return build_inverter(manifest.name, network.to(device).eval(), embedder, int(manifest.config["length"]))
+
+
+_ALIASES = frozenset({"t5.encoder.embed_tokens.weight", "t5.decoder.embed_tokens.weight"})
+
+
+def _own_tensors(network: InversionNetwork) -> dict[str, Tensor]:
+    return {key: value for key, value in network.state_dict().items() if key not in _ALIASES}

@@ -1,0 +1,165 @@
+"""Training a text inverter: pretrained weights, windows, sampled hypotheses."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from unembed.config import Config, parse
+from unembed.inverter import Inverter
+from unembed.passages import read_passages
+from unembed.registry import load_embedder
+from unembed.training.recipe import Recipe
+from unembed_text.data import Windows
+from unembed_text.generation import sample
+from unembed_text.inverters import build_inverter, build_network, save_network
+from unembed_text.pretrained import read_t5
+from unembed_text.vocabulary import transplant
+
+__all__ = ["TextRecipe", "TextRecipeConfig"]
+
+
+class TextRecipeConfig(Config):
+    """The `[recipe]` table of a text training config."""
+
+    name: str
+    embedder: str
+    train: list[Path]
+    validation: list[Path]
+    start: str = Field(description="a T5: folder or hub id")
+    dropout: float = 0.1
+    longest: int = Field(32, ge=1, description="tokens of the longest window")
+    length: int = Field(40, ge=1, description="most tokens that the inverter writes")
+    buckets: int = Field(4, ge=1)
+    anywhere: float = Field(0.15, description="share of windows that start anywhere, not at a sentence")
+    batch_tokens: int = 8192
+    positions: int = 8
+    hidden: int = 1024
+    layers: int | None = Field(None, description="keep only so many layers of each half (small runs)")
+    held_out: int = Field(128, description="validation windows a length")
+    storage: str = "float16"
+    device: str
+    seed: int
+
+
+class TextRecipe(Recipe):
+    """See `Recipe`; built from a config's `[recipe]` table."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = config = parse(TextRecipeConfig, dict(options), "[recipe]")
+        torch.manual_seed(config.seed)
+        self.embedder = load_embedder(config.embedder, device=config.device)
+        tokenizer = self.embedder.tokenizer
+        self.windows = Windows(
+            [text for path in config.train for text in read_passages(path)],
+            tokenizer,
+            longest=config.longest,
+            buckets=config.buckets,
+            anywhere=config.anywhere,
+            batch_tokens=config.batch_tokens,
+        )
+        self.config, weights = self._start(tokenizer)
+        self.network = build_network(self.config)
+        _, unexpected = self.network.load_state_dict(weights, strict=False)
+        if unexpected:
+            raise RuntimeError(f"tensors that the network doesn't have: {unexpected[:3]}")
+        self.network.to(config.device)
+        self.counts = {
+            part: sum(p.numel() for p in getattr(self.network.t5, part).block.parameters())
+            for part in ("encoder", "decoder")
+        }
+
+    def _start(self, tokenizer: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        options = self.options
+        if (Path(options.start) / "manifest.json").is_file():
+            from unembed.checkpoint import load_checkpoint
+
+            manifest, weights = load_checkpoint(Path(options.start))
+            return dict(manifest.config), weights
+        t5, weights, pieces = read_t5(options.start)
+        tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+        shared, head = transplant(tokens, pieces, weights.pop("shared.weight"), weights.pop("lm_head.weight"))
+        weights = {key: value for key, value in weights.items() if "embed_tokens" not in key}
+        if options.layers is not None:
+            keep = tuple(f".block.{index}." for index in range(options.layers))
+            weights = {k: v for k, v in weights.items() if ".block." not in k or any(x in k for x in keep)}
+            t5 = {**t5, "num_layers": options.layers, "num_decoder_layers": options.layers}
+        t5 = {**t5, "vocab_size": len(tokens), "dropout_rate": options.dropout}
+        weights |= {"shared.weight": shared, "lm_head.weight": head}
+        special = {
+            "pad": tokenizer.pad_token_id,
+            "start": tokenizer.cls_token_id,
+            "end": tokenizer.sep_token_id,
+        }
+        config = {
+            "t5": t5,
+            "dimension": self.embedder.dimension,
+            "positions": options.positions,
+            "hidden": options.hidden,
+            "special": special,
+            "length": options.length,
+        }
+        return config, {f"t5.{key}": value for key, value in weights.items()}
+
+    def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
+        return [self.windows.batch(generator) for _ in range(count)]
+
+    def propose(
+        self,
+        target: Tensor,
+        hypothesis: Tensor | None,
+        embedding: Tensor | None,
+        shape: torch.Size,
+        generator: torch.Generator,
+    ) -> Tensor:
+        # A third greedy, the rest up to temperature 1: what a beam holds, and what unseen texts look like.
+        warmth = torch.rand(len(target), device=target.device, generator=generator).mul_(1.5).sub_(0.5)
+        self.network.eval()
+        states, mask = self.network.encode(target, hypothesis, embedding)
+        ids = sample(
+            self.network,
+            states,
+            mask,
+            length=shape[1] + 2,
+            temperature=warmth.clamp_min_(0),
+            generator=generator,
+        )
+        self.network.train()
+        return ids
+
+    def compile(self) -> None:
+        self.network.compile_layers()
+
+    def inverter(self) -> Inverter:
+        return build_inverter(self.options.name, self.network, self.embedder, self.options.length)
+
+    def held_out(self) -> list[tuple[str, list[Any]]]:
+        codec = self.inverter().codec
+        passages = [text for path in self.options.validation for text in read_passages(path)]
+        lengths = [length for length in (8, 16, 32) if length <= self.options.longest]
+        return [
+            (f"{length}", codec.decode(codec.first(passages, length)[: self.options.held_out])) for length in lengths
+        ]
+
+    def save(self, folder: Path, training: dict[str, Any], quality: dict[str, Any]) -> None:
+        options = self.options
+        save_network(
+            folder,
+            self.network,
+            self.embedder,
+            name=options.name,
+            embedder_name=options.embedder,
+            config=self.config,
+            training=training,
+            quality=quality,
+            storage=options.storage,
+        )
+
+    def flops(self, signals: Tensor, corrected: bool) -> float:
+        rows, length = signals.shape
+        positions = self.options.positions * (3 if corrected else 1) + (length + 2 if corrected else 0)
+        head = self.network.t5.lm_head.weight.numel()
+        return 6.0 * rows * (positions * self.counts["encoder"] + (length + 1) * (self.counts["decoder"] + head))
