@@ -6,6 +6,7 @@ tokens. The weights live in transformers' T5 modules; the forward passes here ar
 point: one code path for training and for cached generation, no masks where there is no padding.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,8 +120,8 @@ class InversionNetwork(nn.Module):
         bias = bias if mask is None else bias + mask
         rate = self.dropout if self.training else 0.0
         for block in encoder.block:
-            x = self.encoder_layer(block, x, bias, self.heads, rate)
-        return F.dropout(_norm(encoder.final_layer_norm, x), self.dropout, self.training), mask
+            x = self.encoder_layer(x, bias, self.heads, rate, _weights(block))
+        return F.dropout(_norm(encoder.final_layer_norm.weight, x), self.dropout, self.training), mask
 
     def forward(
         self,
@@ -142,8 +143,8 @@ class InversionNetwork(nn.Module):
         bias = bias.masked_fill(future, -1e9)
         rate = self.dropout if self.training else 0.0
         for block in decoder.block:
-            x = self.decoder_layer(block, x, bias, states, mask, self.heads, rate)
-        x = F.dropout(_norm(decoder.final_layer_norm, x), self.dropout, self.training)
+            x = self.decoder_layer(x, bias, states, mask, self.heads, rate, _weights(block))
+        x = F.dropout(_norm(decoder.final_layer_norm.weight, x), self.dropout, self.training)
         return self.token_loss(x, self.t5.lm_head.weight, labels, self.special.pad)
 
     def start(self, states: Tensor, mask: Tensor | None) -> Cache:
@@ -165,32 +166,27 @@ class InversionNetwork(nn.Module):
         bias = first.compute_bias(1, cache.length + 1, device=x.device, past_seen_tokens=cache.length)
         grown = []
         for index, block in enumerate(decoder.block):
-            own, crossed, feed = block.layer[0], block.layer[1], block.layer[2]
-            y = _norm(own.layer_norm, x)
-            attention = own.SelfAttention
-            query, key, value = (
-                part(y).view(rows, beams, self.heads, 1, -1) for part in (attention.q, attention.k, attention.v)
-            )
+            weights = _weights(block)
+            norm, *parts, leave = weights[:5]
+            y = _norm(norm, x)
+            query, key, value = (F.linear(y, part).view(rows, beams, self.heads, 1, -1) for part in parts)
             if cache.own:
                 key = torch.cat([cache.own[index][0], key], 3)
                 value = torch.cat([cache.own[index][1], value], 3)
             grown.append((key, value))
-            y = _attend(query, key, value, bias).reshape(rows, beams, -1)
-            x = x + attention.o(y)
-            y = _norm(crossed.layer_norm, x)
-            attention = crossed.EncDecAttention
-            query = _heads(attention.q(y), self.heads)  # beams stand where positions stand in training
-            y = _merge(_attend(query, *cache.cross[index], cache.mask))
-            x = x + attention.o(y)
-            x = x + _feed(feed, _norm(feed.layer_norm, x), 0.0)
+            x = x + F.linear(_attend(query, key, value, bias).reshape(rows, beams, -1), leave)
+            norm, q, _, _, leave = weights[5:10]
+            query = _heads(F.linear(_norm(norm, x), q), self.heads)  # beams stand where positions stand in training
+            x = x + F.linear(_merge(_attend(query, *cache.cross[index], cache.mask)), leave)
+            x = x + _feed(x, *weights[10:], 0.0)
         cache.own = grown
         cache.length += 1
-        logits = F.linear(_norm(decoder.final_layer_norm, x), self.t5.lm_head.weight)
+        logits = F.linear(_norm(decoder.final_layer_norm.weight, x), self.t5.lm_head.weight)
         return F.log_softmax(logits.float() + self.banned, -1)
 
 
-def _norm(norm: nn.Module, x: Tensor) -> Tensor:
-    return F.rms_norm(x.float(), (x.shape[-1],), norm.weight, norm.variance_epsilon).to(x.dtype)
+def _norm(weight: Tensor, x: Tensor) -> Tensor:
+    return F.rms_norm(x.float(), (x.shape[-1],), weight, 1e-6).to(x.dtype)
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:
@@ -208,41 +204,54 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> T
     return scores.softmax(-1).to(value.dtype) @ value
 
 
-def _feed(feed: nn.Module, x: Tensor, rate: float) -> Tensor:
-    dense = feed.DenseReluDense
-    x = F.gelu(dense.wi_0(x), approximate="tanh") * dense.wi_1(x)
-    return dense.wo(F.dropout(x, rate, rate > 0))
+def _feed(x: Tensor, norm: Tensor, enter: Tensor, gate: Tensor, leave: Tensor, rate: float) -> Tensor:
+    y = _norm(norm, x)
+    y = F.gelu(F.linear(y, enter), approximate="tanh") * F.linear(y, gate)
+    return F.linear(F.dropout(y, rate, rate > 0), leave)
 
 
-def _self_attention(layer: nn.Module, x: Tensor, bias: Tensor, heads: int, rate: float) -> Tensor:
-    y, attention = _norm(layer.layer_norm, x), layer.SelfAttention
-    query, key, value = (_heads(part(y), heads) for part in (attention.q, attention.k, attention.v))
-    y = attention.o(_merge(_attend(query, key, value, bias)))
+def _own(x: Tensor, bias: Tensor, heads: int, rate: float, weights: Sequence[Tensor]) -> Tensor:
+    norm, *parts, leave = weights
+    y = _norm(norm, x)
+    query, key, value = (_heads(F.linear(y, part), heads) for part in parts)
+    y = F.linear(_merge(_attend(query, key, value, bias)), leave)
     return x + F.dropout(y, rate, rate > 0)
 
 
-def _encoder_layer(block: nn.Module, x: Tensor, bias: Tensor, heads: int, rate: float) -> Tensor:
-    x = _self_attention(block.layer[0], x, bias, heads, rate)
-    y = _feed(block.layer[1], _norm(block.layer[1].layer_norm, x), rate)
-    return x + F.dropout(y, rate, rate > 0)
+def _encoder_layer(x: Tensor, bias: Tensor, heads: int, rate: float, weights: Sequence[Tensor]) -> Tensor:
+    x = _own(x, bias, heads, rate, weights[:5])
+    return x + F.dropout(_feed(x, *weights[5:], rate), rate, rate > 0)
 
 
 def _decoder_layer(
-    block: nn.Module,
     x: Tensor,
     bias: Tensor,
     states: Tensor,
     mask: Tensor | None,
     heads: int,
     rate: float,
+    weights: Sequence[Tensor],
 ) -> Tensor:
-    x = _self_attention(block.layer[0], x, bias, heads, rate)
-    y, attention = _norm(block.layer[1].layer_norm, x), block.layer[1].EncDecAttention
-    query = _heads(attention.q(y), heads)
-    key, value = _heads(attention.k(states), heads), _heads(attention.v(states), heads)
-    x = x + F.dropout(attention.o(_merge(_attend(query, key, value, mask))), rate, rate > 0)
-    y = _feed(block.layer[2], _norm(block.layer[2].layer_norm, x), rate)
-    return x + F.dropout(y, rate, rate > 0)
+    x = _own(x, bias, heads, rate, weights[:5])
+    norm, q, k, v, leave = weights[5:10]
+    query = _heads(F.linear(_norm(norm, x), q), heads)
+    key, value = _heads(F.linear(states, k), heads), _heads(F.linear(states, v), heads)
+    x = x + F.dropout(F.linear(_merge(_attend(query, key, value, mask)), leave), rate, rate > 0)
+    return x + F.dropout(_feed(x, *weights[10:], rate), rate, rate > 0)
+
+
+def _weights(block: nn.Module) -> list[Tensor]:
+    """The tensors of a T5 block in the order in which the layers above take them."""
+    found = []
+    for layer in block.layer:
+        attention = getattr(layer, "SelfAttention", None) or getattr(layer, "EncDecAttention", None)
+        if attention is not None:
+            parts = (attention.q, attention.k, attention.v, attention.o)
+        else:
+            dense = layer.DenseReluDense
+            parts = (dense.wi_0, dense.wi_1, dense.wo)
+        found += [layer.layer_norm.weight, *(part.weight for part in parts)]
+    return found
 
 
 def _token_loss(x: Tensor, weight: Tensor, labels: Tensor, pad: int) -> Tensor:
