@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unembed_text.network import Cache, InversionNetwork
+from unembed_text.network import InversionNetwork
 
 __all__ = ["beam_search", "sample"]
+
+
+NOISES = 64
 
 
 @torch.no_grad()
@@ -25,21 +28,23 @@ def sample(
 ) -> Tensor:
     """One text a row, as ids `[R, length]` padded; `temperature` `[R]`, where 0 is greedy.
 
-    Sampling is by the Gumbel maximum, so one vector mixes greedy and sampled rows.
+    Sampling is by the Gumbel maximum, so one vector mixes greedy and sampled rows; a few draws of the noise
+    are shared out over the rows, each of which is still sampled from its own distribution.
     """
-    rows = len(states)
+    rows, weight = len(states), network.t5.lm_head.weight
     pad, end = network.special.pad, network.special.end
-    cache = network.start(states, mask)
+    cache = network.start(states, mask, beams=1, length=length)
     last = torch.full((rows, 1), network.special.start, device=states.device)
     done = torch.zeros(rows, 1, dtype=torch.bool, device=states.device)
+    banned = network.banned.clone()
+    banned[end] = -torch.inf  # for the first token only
     out = []
-    for position in range(length):
-        scores = network.step(last, cache)[:, 0]
-        noise = torch.rand(scores.shape, device=scores.device, generator=generator).clamp_(1e-10, 1 - 1e-7)
-        scores = scores - temperature[:, None] * noise.log_().neg_().log_()
-        if position == 0:
-            scores[:, end] = -torch.inf
-        last = scores.argmax(-1, keepdim=True)
+    for _ in range(length):
+        hidden = network.step(last, cache)[:, 0]
+        noise = torch.rand(NOISES, len(weight), device=states.device, generator=generator)
+        noise = noise.clamp_(1e-10, 1 - 1e-7).log_().neg_().log_().neg_()
+        last = network.pick(hidden, weight, banned, temperature, noise)[:, None]
+        banned = network.banned
         done = done | (last == end)
         out.append(last.masked_fill(done, pad))
     return torch.cat(out, 1)
@@ -55,13 +60,13 @@ def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor | None, 
     pad, end = network.special.pad, network.special.end
     result = torch.full((rows, beams, length), pad, device=device)
     alive = torch.arange(rows, device=device)  # the rows of `result` still being written
-    cache = network.start(states, mask)
+    cache = network.start(states, mask, beams=beams, length=length)
     last = torch.full((rows, 1), network.special.start, device=device)
     score = torch.zeros(rows, 1, device=device)
     done = torch.zeros(rows, 1, dtype=torch.bool, device=device)
     ids = last.new_empty(rows, 1, 0)
     for position in range(length):
-        step = network.step(last, cache)
+        step = network.log_probabilities(network.step(last, cache))
         if position == 0:
             step[..., end] = -torch.inf
         # A finished beam goes on as itself alone, at no cost.
@@ -75,6 +80,7 @@ def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor | None, 
         done = done.gather(1, parent) | (last == end)
         last = last.masked_fill(last == end, pad)
         ids = torch.cat([ids.gather(1, parent[..., None].expand(-1, -1, position)), last[..., None]], -1)
+        cache.reorder(parent)
         going = ~done.all(1)
         if position + 1 == length or not going.any():
             result[alive, : ids.shape[1], : position + 1] = ids
@@ -82,21 +88,9 @@ def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor | None, 
         if not going.all():
             ended = ~going
             result[alive[ended], : ids.shape[1], : position + 1] = ids[ended]
-            alive, last, score, done, ids, parent = (x[going] for x in (alive, last, score, done, ids, parent))
-            _keep(cache, going)
-        _reorder(cache, parent)
+            alive, last, score, done, ids = (x[going] for x in (alive, last, score, done, ids))
+            cache.keep(going)
     return result
-
-
-def _keep(cache: Cache, rows: Tensor) -> None:
-    cache.own = [(key[rows], value[rows]) for key, value in cache.own]
-    cache.cross = [(key[rows], value[rows]) for key, value in cache.cross]
-    cache.mask = cache.mask if cache.mask is None else cache.mask[rows]
-
-
-def _reorder(cache: Cache, parent: Tensor) -> None:
-    index = parent[:, :, None, None, None]
-    cache.own = [tuple(part.gather(1, index.expand(-1, -1, *part.shape[2:])) for part in pair) for pair in cache.own]
 
 
 def padded(signals: Tensor, width: int, pad: int) -> Tensor:

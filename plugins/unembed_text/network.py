@@ -31,12 +31,31 @@ class Special:
 
 @dataclass
 class Cache:
-    """Keys and values of the decoder: its own so far, and the encoder's, one entry a layer."""
+    """Keys and values of the decoder: its own, and the encoder's, one pair a layer.
 
-    own: list[tuple[Tensor, Tensor]]  # [R, beams, H, T, d]
+    Beams of a row share its buffers: a slot holds one token of one beam, and `lineage` says which slots are
+    a beam's own past. So beams that change places move no keys or values.
+    """
+
+    own: list[tuple[Tensor, Tensor]]  # [R, H, slots, d], filled from the left
     cross: list[tuple[Tensor, Tensor]]  # [R, H, S, d]
     mask: Tensor | None  # [R, 1, 1, S] additive
+    places: Tensor  # [slots], the position of each slot
+    lineage: Tensor | None  # [R, beams, filled] bool; None with one beam
+    filled: int = 0
     length: int = 0
+
+    def reorder(self, parent: Tensor) -> None:
+        """Beam i of each row becomes a child of beam `parent[row, i]`; `parent` is `[R, beams]`."""
+        if self.lineage is not None:
+            self.lineage = self.lineage.gather(1, parent[..., None].expand(-1, -1, self.filled))
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop the rows that the mask `[R]` leaves out."""
+        self.own = [(key[rows], value[rows]) for key, value in self.own]
+        self.cross = [(key[rows], value[rows]) for key, value in self.cross]
+        self.mask = None if self.mask is None else self.mask[rows]
+        self.lineage = None if self.lineage is None else self.lineage[rows]
 
 
 class Projection(nn.Module):
@@ -84,12 +103,14 @@ class InversionNetwork(nn.Module):
         self.encoder_layer = _encoder_layer
         self.decoder_layer = _decoder_layer
         self.token_loss = _token_loss
+        self.project = _project
+        self.finish = _finish
+        self.pick = _pick
 
     def compile_layers(self) -> None:
-        """Compile the repeated layers and the loss once each, for every batch shape."""
-        self.encoder_layer = torch.compile(_encoder_layer, dynamic=True)
-        self.decoder_layer = torch.compile(_decoder_layer, dynamic=True)
-        self.token_loss = torch.compile(_token_loss, dynamic=True)
+        """Compile what repeats: the layers, the loss and the halves of a decoding step."""
+        for name in ("encoder_layer", "decoder_layer", "token_loss", "project", "finish", "pick"):
+            setattr(self, name, torch.compile(getattr(self, name)))
 
     def encode(
         self, target: Tensor, hypothesis: Tensor | None, embedding: Tensor | None
@@ -118,9 +139,8 @@ class InversionNetwork(nn.Module):
         attention = encoder.block[0].layer[0].SelfAttention
         bias = attention.compute_bias(x.shape[1], x.shape[1], device=x.device)
         bias = bias if mask is None else bias + mask
-        rate = self.dropout if self.training else 0.0
         for block in encoder.block:
-            x = self.encoder_layer(x, bias, self.heads, rate, _weights(block))
+            x = self.encoder_layer(x, bias, self.heads, self.dropout, self.training, _weights(block))
         return F.dropout(_norm(encoder.final_layer_norm.weight, x), self.dropout, self.training), mask
 
     def forward(
@@ -141,22 +161,26 @@ class InversionNetwork(nn.Module):
         bias = decoder.block[0].layer[0].SelfAttention.compute_bias(x.shape[1], x.shape[1], device=x.device)
         future = torch.ones(x.shape[1], x.shape[1], device=x.device, dtype=torch.bool).triu(1)
         bias = bias.masked_fill(future, -1e9)
-        rate = self.dropout if self.training else 0.0
         for block in decoder.block:
-            x = self.decoder_layer(x, bias, states, mask, self.heads, rate, _weights(block))
+            x = self.decoder_layer(x, bias, states, mask, self.heads, self.dropout, self.training, _weights(block))
         x = F.dropout(_norm(decoder.final_layer_norm.weight, x), self.dropout, self.training)
         return self.token_loss(x, self.t5.lm_head.weight, labels, self.special.pad)
 
-    def start(self, states: Tensor, mask: Tensor | None) -> Cache:
-        """An empty cache over encoder states `[R, S, width]`; keys and values of the encoder made once."""
+    def start(self, states: Tensor, mask: Tensor | None, *, beams: int, length: int) -> Cache:
+        """An empty cache over encoder states `[R, S, width]` for `length` tokens of `beams` texts a row."""
         cross = []
         for block in self.t5.decoder.block:
             attention = block.layer[1].EncDecAttention
             cross.append((_heads(attention.k(states), self.heads), _heads(attention.v(states), self.heads)))
-        return Cache(own=[], cross=cross, mask=mask)
+        key = cross[0][0]
+        rows, slots = len(key), 1 + (length - 1) * beams  # all beams begin as one
+        own = [tuple(key.new_empty(rows, self.heads, slots, key.shape[-1]) for _ in range(2)) for _ in cross]
+        places = (torch.arange(slots, device=key.device) + beams - 1) // beams
+        lineage = None if beams == 1 else torch.ones(rows, 1, 0, dtype=torch.bool, device=key.device)
+        return Cache(own=own, cross=cross, mask=mask, places=places, lineage=lineage)
 
     def step(self, ids: Tensor, cache: Cache) -> Tensor:
-        """Log-probabilities `[R, beams, V]` after one more token `[R, beams]`; the cache grows by one."""
+        """Last hidden states `[R, beams, width]` after one more token `[R, beams]`; the cache grows by it."""
         decoder = self.t5.decoder
         rows, beams = ids.shape
         x = self.t5.shared(ids)
@@ -164,25 +188,23 @@ class InversionNetwork(nn.Module):
             x = x.to(torch.get_autocast_dtype("cuda")) if torch.is_autocast_enabled("cuda") else x
         first = decoder.block[0].layer[0].SelfAttention
         bias = first.compute_bias(1, cache.length + 1, device=x.device, past_seen_tokens=cache.length)
-        grown = []
-        for index, block in enumerate(decoder.block):
+        begin, end = cache.filled, cache.filled + beams
+        bias = bias[..., cache.places[:end]]
+        if cache.lineage is not None:
+            itself = torch.eye(beams, dtype=torch.bool, device=x.device).expand(rows, -1, -1)
+            cache.lineage = torch.cat([cache.lineage, itself], -1)
+            bias = bias.masked_fill(~cache.lineage[:, None], -1e9)
+        for block, (keys, values), cross in zip(decoder.block, cache.own, cache.cross, strict=True):
             weights = _weights(block)
-            norm, *parts, leave = weights[:5]
-            y = _norm(norm, x)
-            query, key, value = (F.linear(y, part).view(rows, beams, self.heads, 1, -1) for part in parts)
-            if cache.own:
-                key = torch.cat([cache.own[index][0], key], 3)
-                value = torch.cat([cache.own[index][1], value], 3)
-            grown.append((key, value))
-            x = x + F.linear(_attend(query, key, value, bias).reshape(rows, beams, -1), leave)
-            norm, q, _, _, leave = weights[5:10]
-            query = _heads(F.linear(_norm(norm, x), q), self.heads)  # beams stand where positions stand in training
-            x = x + F.linear(_merge(_attend(query, *cache.cross[index], cache.mask)), leave)
-            x = x + _feed(x, *weights[10:], 0.0)
-        cache.own = grown
-        cache.length += 1
-        logits = F.linear(_norm(decoder.final_layer_norm.weight, x), self.t5.lm_head.weight)
-        return F.log_softmax(logits.float() + self.banned, -1)
+            query, keys[:, :, begin:end], values[:, :, begin:end] = self.project(x, self.heads, weights[:4])
+            own = keys[:, :, :end], values[:, :, :end]
+            x = self.finish(x, query, own, bias, cross, cache.mask, self.heads, weights[4:])
+        cache.filled, cache.length = end, cache.length + 1
+        return _norm(decoder.final_layer_norm.weight, x)
+
+    def log_probabilities(self, hidden: Tensor) -> Tensor:
+        """Of every token after hidden states `[..., width]`, as float32 `[..., V]`."""
+        return F.log_softmax(F.linear(hidden, self.t5.lm_head.weight).float() + self.banned, -1)
 
 
 def _norm(weight: Tensor, x: Tensor) -> Tensor:
@@ -204,23 +226,28 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> T
     return scores.softmax(-1).to(value.dtype) @ value
 
 
-def _feed(x: Tensor, norm: Tensor, enter: Tensor, gate: Tensor, leave: Tensor, rate: float) -> Tensor:
+def _feed(x: Tensor, norm: Tensor, enter: Tensor, gate: Tensor, leave: Tensor, rate: float, training: bool) -> Tensor:
     y = _norm(norm, x)
     y = F.gelu(F.linear(y, enter), approximate="tanh") * F.linear(y, gate)
-    return F.linear(F.dropout(y, rate, rate > 0), leave)
+    return F.linear(F.dropout(y, rate, training), leave)
 
 
-def _own(x: Tensor, bias: Tensor, heads: int, rate: float, weights: Sequence[Tensor]) -> Tensor:
-    norm, *parts, leave = weights
+def _project(x: Tensor, heads: int, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    norm, *parts = weights
     y = _norm(norm, x)
-    query, key, value = (_heads(F.linear(y, part), heads) for part in parts)
-    y = F.linear(_merge(_attend(query, key, value, bias)), leave)
-    return x + F.dropout(y, rate, rate > 0)
+    return tuple(_heads(F.linear(y, part), heads) for part in parts)
 
 
-def _encoder_layer(x: Tensor, bias: Tensor, heads: int, rate: float, weights: Sequence[Tensor]) -> Tensor:
-    x = _own(x, bias, heads, rate, weights[:5])
-    return x + F.dropout(_feed(x, *weights[5:], rate), rate, rate > 0)
+def _own(x: Tensor, bias: Tensor, heads: int, rate: float, training: bool, weights: Sequence[Tensor]) -> Tensor:
+    y = F.linear(_merge(_attend(*_project(x, heads, weights[:4]), bias)), weights[4])
+    return x + F.dropout(y, rate, training)
+
+
+def _encoder_layer(
+    x: Tensor, bias: Tensor, heads: int, rate: float, training: bool, weights: Sequence[Tensor]
+) -> Tensor:
+    x = _own(x, bias, heads, rate, training, weights[:5])
+    return x + F.dropout(_feed(x, *weights[5:], rate, training), rate, training)
 
 
 def _decoder_layer(
@@ -230,14 +257,33 @@ def _decoder_layer(
     mask: Tensor | None,
     heads: int,
     rate: float,
+    training: bool,
     weights: Sequence[Tensor],
 ) -> Tensor:
-    x = _own(x, bias, heads, rate, weights[:5])
+    x = _own(x, bias, heads, rate, training, weights[:5])
     norm, q, k, v, leave = weights[5:10]
     query = _heads(F.linear(_norm(norm, x), q), heads)
     key, value = _heads(F.linear(states, k), heads), _heads(F.linear(states, v), heads)
-    x = x + F.dropout(F.linear(_merge(_attend(query, key, value, mask)), leave), rate, rate > 0)
-    return x + F.dropout(_feed(x, *weights[10:], rate), rate, rate > 0)
+    x = x + F.dropout(F.linear(_merge(_attend(query, key, value, mask)), leave), rate, training)
+    return x + F.dropout(_feed(x, *weights[10:], rate, training), rate, training)
+
+
+def _finish(
+    x: Tensor,
+    query: Tensor,
+    own: tuple[Tensor, Tensor],
+    bias: Tensor,
+    cross: tuple[Tensor, Tensor],
+    mask: Tensor | None,
+    heads: int,
+    weights: Sequence[Tensor],
+) -> Tensor:
+    """A decoding step's layer after `_project`; beams stand where positions stand in training."""
+    x = x + F.linear(_merge(_attend(query, *own, bias)), weights[0])
+    norm, q, _, _, leave = weights[1:6]
+    query = _heads(F.linear(_norm(norm, x), q), heads)
+    x = x + F.linear(_merge(_attend(query, *cross, mask)), leave)
+    return x + _feed(x, *weights[6:], 0.0, False)
 
 
 def _weights(block: nn.Module) -> list[Tensor]:
@@ -257,3 +303,10 @@ def _weights(block: nn.Module) -> list[Tensor]:
 def _token_loss(x: Tensor, weight: Tensor, labels: Tensor, pad: int) -> Tensor:
     logits = F.linear(x, weight).flatten(0, 1).float()
     return F.cross_entropy(logits, labels.flatten(), ignore_index=pad)
+
+
+def _pick(hidden: Tensor, weight: Tensor, banned: Tensor, temperature: Tensor, noise: Tensor) -> Tensor:
+    """Sample a token a row by the Gumbel maximum; row i takes the noise of row i modulo its count."""
+    logits = F.linear(hidden, weight).float() + banned
+    shared = noise[torch.arange(len(hidden), device=hidden.device) % len(noise)]
+    return (logits + temperature[:, None] * shared).argmax(-1)

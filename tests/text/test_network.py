@@ -78,8 +78,9 @@ def test_loss_equals_transformers(network, batch) -> None:
 def test_step_by_step_equals_transformers(network, batch) -> None:
     states, mask = network.encode(batch["target"], batch["hypothesis"], batch["embedding"])
     ids = torch.cat([torch.ones(5, 1, dtype=torch.long), batch["signals"]], 1)
-    cache = network.start(states, mask)
-    ours = torch.stack([network.step(ids[:, i : i + 1], cache)[:, 0] for i in range(7)], 1)
+    cache = network.start(states, mask, beams=1, length=7)
+    hidden = torch.stack([network.step(ids[:, i : i + 1], cache)[:, 0] for i in range(7)], 1)
+    ours = network.log_probabilities(hidden)
     peer = peer_logits(network, states, mask, ids)
     seen = torch.isfinite(peer)
     assert torch.allclose(ours[seen], peer[seen], atol=1e-4)
