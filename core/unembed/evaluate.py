@@ -63,7 +63,7 @@ def evaluate(
     """
     if len(signals) == 0:
         raise InputError("there is nothing to evaluate on: no signals")
-    vectors = torch.cat([inverter.embedder.embed(part) for part in signals.split(chunk_size)])
+    vectors = torch.cat([inverter.embedder.embed(part) for part in torch.split(signals, chunk_size)])
     began = time.monotonic()
     found = inverter.invert(
         vectors,

@@ -1,8 +1,10 @@
 """Training windows: one to `longest` tokens from sentence starts, and some from anywhere."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,25 +23,28 @@ class Windows:
         buckets: int,
         anywhere: float,
         batch_tokens: int,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.longest = longest
         self.buckets = buckets
         self.anywhere = anywhere
         self.batch_tokens = batch_tokens
         self.pad = tokenizer.pad_token_id
-        ids: list[Tensor] = []
+        lengths: list[int] = []
+        chunks: list[Tensor] = []
         for start in range(0, len(passages), 20_000):
-            chunk = list(passages[start : start + 20_000])
-            encoded = tokenizer(chunk, add_special_tokens=False, verbose=False)["input_ids"]
-            ids += [torch.tensor(row, dtype=torch.int32) for row in encoded if row]
-        self.tokens = torch.cat(ids)
-        self.ends = torch.tensor([len(row) for row in ids]).cumsum(0)
+            texts = list(passages[start : start + 20_000])
+            rows = [row.ids for row in tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+            lengths += [len(row) for row in rows if row]
+            chunks.append(torch.from_numpy(np.fromiter(chain.from_iterable(rows), dtype=np.int32)))
+        tokens, self.ends = torch.cat(chunks), torch.tensor(lengths).cumsum(0)
         stops = torch.tensor(tokenizer.convert_tokens_to_ids([".", "!", "?"]), dtype=torch.int32)
-        first = torch.zeros(len(self.tokens), dtype=torch.bool)
-        first[1:] = torch.isin(self.tokens[:-1], stops)
+        first = torch.zeros(len(tokens), dtype=torch.bool)
+        first[1:] = torch.isin(tokens[:-1], stops)
         first[0] = True
         first[self.ends[:-1]] = True
         self.starts = first.nonzero().squeeze(1)
+        self.tokens, self.ends, self.starts = tokens.to(device), self.ends.to(device), self.starts.to(device)
 
     def batch(self, generator: torch.Generator) -> Tensor:
         """One batch of ids `[N, L]`, padded: lengths from one bucket, N such that N·(L+8) is about constant."""
@@ -47,13 +52,16 @@ class Windows:
         bucket = int(torch.randint(self.buckets, (), generator=generator))
         top = size * (bucket + 1)
         rows = max(1, self.batch_tokens // (top + 8))
+        # All randomness is the CPU generator's, so that every device draws the same windows.
         pick = torch.randint(len(self.starts), (rows,), generator=generator)
-        start = self.starts[pick]
         free = torch.randint(len(self.tokens), (rows,), generator=generator)
-        start = torch.where(torch.rand(rows, generator=generator) < self.anywhere, free, start)
+        anywhere = torch.rand(rows, generator=generator) < self.anywhere
         length = torch.randint(size * bucket + 1, top + 1, (rows,), generator=generator)
+        pick, free, anywhere, length = (x.to(self.tokens.device) for x in (pick, free, anywhere, length))
+        start = torch.where(anywhere, free, self.starts[pick])
         end = self.ends[torch.searchsorted(self.ends, start, right=True)]
-        index = start[:, None] + torch.arange(top)
-        inside = (torch.arange(top) < length[:, None]) & (index < end[:, None])
+        place = torch.arange(top, device=start.device)
+        index = start[:, None] + place
+        inside = (place < length[:, None]) & (index < end[:, None])
         index = index.clamp_max(len(self.tokens) - 1)
         return self.tokens[index].long().masked_fill(~inside, self.pad)

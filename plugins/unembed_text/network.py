@@ -109,6 +109,8 @@ class InversionNetwork(nn.Module):
 
     def compile_layers(self) -> None:
         """Compile what repeats: the layers, the loss and the halves of a decoding step."""
+        # Training, evaluation, first guesses and corrections each have a variant of the one layer.
+        torch._dynamo.config.recompile_limit = 32
         for name in ("encoder_layer", "decoder_layer", "token_loss", "project", "finish", "pick"):
             setattr(self, name, torch.compile(getattr(self, name)))
 
@@ -156,7 +158,7 @@ class InversionNetwork(nn.Module):
         labels = torch.cat([signals, torch.full_like(signals[:, :1], self.special.pad)], 1)
         labels = labels.scatter(1, lengths, self.special.end)
         states, mask = self.encode(target, hypothesis, embedding)
-        x = F.dropout(self.t5.shared(ids), self.dropout, self.training)
+        x = F.dropout(_working(self.t5.shared(ids)), self.dropout, self.training)
         decoder = self.t5.decoder
         bias = decoder.block[0].layer[0].SelfAttention.compute_bias(x.shape[1], x.shape[1], device=x.device)
         future = torch.ones(x.shape[1], x.shape[1], device=x.device, dtype=torch.bool).triu(1)
@@ -183,9 +185,7 @@ class InversionNetwork(nn.Module):
         """Last hidden states `[R, beams, width]` after one more token `[R, beams]`; the cache grows by it."""
         decoder = self.t5.decoder
         rows, beams = ids.shape
-        x = self.t5.shared(ids)
-        if x.is_cuda:
-            x = x.to(torch.get_autocast_dtype("cuda")) if torch.is_autocast_enabled("cuda") else x
+        x = _working(self.t5.shared(ids))
         first = decoder.block[0].layer[0].SelfAttention
         bias = first.compute_bias(1, cache.length + 1, device=x.device, past_seen_tokens=cache.length)
         begin, end = cache.filled, cache.filled + beams
@@ -211,6 +211,12 @@ def _norm(weight: Tensor, x: Tensor) -> Tensor:
     return F.rms_norm(x.float(), (x.shape[-1],), weight, 1e-6).to(x.dtype)
 
 
+def _working(x: Tensor) -> Tensor:
+    """`x` in autocast's precision, if that is on: the embedding lookup isn't one of its operations."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+
+
 def _heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
@@ -226,10 +232,9 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> T
     return scores.softmax(-1).to(value.dtype) @ value
 
 
-def _feed(x: Tensor, norm: Tensor, enter: Tensor, gate: Tensor, leave: Tensor, rate: float, training: bool) -> Tensor:
+def _feed(x: Tensor, norm: Tensor, enter: Tensor, gate: Tensor, leave: Tensor) -> Tensor:
     y = _norm(norm, x)
-    y = F.gelu(F.linear(y, enter), approximate="tanh") * F.linear(y, gate)
-    return F.linear(F.dropout(y, rate, training), leave)
+    return F.linear(F.gelu(F.linear(y, enter), approximate="tanh") * F.linear(y, gate), leave)
 
 
 def _project(x: Tensor, heads: int, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -247,7 +252,7 @@ def _encoder_layer(
     x: Tensor, bias: Tensor, heads: int, rate: float, training: bool, weights: Sequence[Tensor]
 ) -> Tensor:
     x = _own(x, bias, heads, rate, training, weights[:5])
-    return x + F.dropout(_feed(x, *weights[5:], rate, training), rate, training)
+    return x + F.dropout(_feed(x, *weights[5:]), rate, training)
 
 
 def _decoder_layer(
@@ -265,7 +270,7 @@ def _decoder_layer(
     query = _heads(F.linear(_norm(norm, x), q), heads)
     key, value = _heads(F.linear(states, k), heads), _heads(F.linear(states, v), heads)
     x = x + F.dropout(F.linear(_merge(_attend(query, key, value, mask)), leave), rate, training)
-    return x + F.dropout(_feed(x, *weights[10:], rate, training), rate, training)
+    return x + F.dropout(_feed(x, *weights[10:]), rate, training)
 
 
 def _finish(
@@ -283,7 +288,7 @@ def _finish(
     norm, q, _, _, leave = weights[1:6]
     query = _heads(F.linear(_norm(norm, x), q), heads)
     x = x + F.linear(_merge(_attend(query, *cross, mask)), leave)
-    return x + _feed(x, *weights[6:], 0.0, False)
+    return x + _feed(x, *weights[6:])
 
 
 def _weights(block: nn.Module) -> list[Tensor]:
@@ -300,13 +305,17 @@ def _weights(block: nn.Module) -> list[Tensor]:
     return found
 
 
+def _logits(x: Tensor, weight: Tensor) -> Tensor:
+    # Matrix units want sides that are multiples of 8, which a vocabulary rarely is.
+    return F.linear(x, F.pad(weight, (0, 0, 0, -len(weight) % 8)))[..., : len(weight)].float()
+
+
 def _token_loss(x: Tensor, weight: Tensor, labels: Tensor, pad: int) -> Tensor:
-    logits = F.linear(x, weight).flatten(0, 1).float()
-    return F.cross_entropy(logits, labels.flatten(), ignore_index=pad)
+    return F.cross_entropy(_logits(x.flatten(0, 1), weight), labels.flatten(), ignore_index=pad)
 
 
 def _pick(hidden: Tensor, weight: Tensor, banned: Tensor, temperature: Tensor, noise: Tensor) -> Tensor:
     """Sample a token a row by the Gumbel maximum; row i takes the noise of row i modulo its count."""
-    logits = F.linear(hidden, weight).float() + banned
+    logits = _logits(hidden, weight) + banned
     shared = noise[torch.arange(len(hidden), device=hidden.device) % len(noise)]
     return (logits + temperature[:, None] * shared).argmax(-1)

@@ -60,6 +60,7 @@ class TextRecipe(Recipe):
             buckets=config.buckets,
             anywhere=config.anywhere,
             batch_tokens=config.batch_tokens,
+            device=config.device,
         )
         self.config, weights = self._start(tokenizer)
         self.network = build_network(self.config)
@@ -123,7 +124,7 @@ class TextRecipe(Recipe):
             self.network,
             states,
             mask,
-            length=shape[1] + 2,
+            length=shape[1],
             temperature=warmth.clamp_min_(0),
             generator=generator,
         )
@@ -160,6 +161,6 @@ class TextRecipe(Recipe):
 
     def flops(self, signals: Tensor, corrected: bool) -> float:
         rows, length = signals.shape
-        positions = self.options.positions * (3 if corrected else 1) + (length + 2 if corrected else 0)
+        positions = self.options.positions * (3 if corrected else 1) + (length if corrected else 0)
         head = self.network.t5.lm_head.weight.numel()
         return 6.0 * rows * (positions * self.counts["encoder"] + (length + 1) * (self.counts["decoder"] + head))

@@ -132,32 +132,37 @@ class Trainer:
     def _examples(self, count: int, draw: torch.Generator, noise: torch.Generator) -> list[Example]:
         """The round's batches, shuffled; those of one shape get their hypotheses in one go."""
         recipe, examples = self.recipe, []
-        groups: dict[tuple[int, int], list[Tensor]] = {}
+        groups: dict[torch.Size, list[tuple[int, Tensor]]] = {}
         for signals in recipe.batches(count, draw):
             correct = self.step >= self.config.guess_steps
             guess = not correct or torch.rand((), generator=draw).item() < self.config.guess_share
             depth = 0 if guess else int(torch.randint(1, self.config.depth + 1, (), generator=draw))
-            groups.setdefault((depth, signals.shape[1]), []).append(signals)
-        for (depth, _), members in groups.items():
-            signals = torch.cat(members).to(recipe.embedder.device)
+            groups.setdefault(signals.shape[1:], []).append((depth, signals))
+        for members in groups.values():
+            members.sort(key=lambda member: -member[0])  # the deepest first, so that each round is a prefix
+            sizes = [len(signals) for _, signals in members]
+            signals = torch.cat([signals for _, signals in members]).to(recipe.embedder.device)
             target = recipe.embedder.embed(signals)
-            hypothesis, embedding = None, None
-            with torch.no_grad(), self.accelerator.autocast():
-                for _ in range(depth):
-                    hypothesis = recipe.propose(target, hypothesis, embedding, signals.shape, noise)
-                    embedding = recipe.embedder.embed(hypothesis)
-            start = 0
-            for member in members:
-                rows = slice(start, start + len(member))
-                examples.append(
-                    Example(
-                        target[rows],
-                        signals[rows],
-                        None if hypothesis is None else hypothesis[rows],
-                        None if embedding is None else embedding[rows],
+            hypothesis, embedding = signals, target  # replaced in the rows that are to be corrected
+            for depth in range(1, members[0][0] + 1):
+                rows = sum(size for size, (deep, _) in zip(sizes, members, strict=True) if deep >= depth)
+                first = depth == 1
+                with torch.no_grad(), self.accelerator.autocast():
+                    made = recipe.propose(
+                        target[:rows],
+                        None if first else hypothesis[:rows],
+                        None if first else embedding[:rows],
+                        signals.shape,
+                        noise,
                     )
-                )
-                start += len(member)
+                    hypothesis = torch.cat([made, hypothesis[rows:]])
+                    embedding = torch.cat([recipe.embedder.embed(made), embedding[rows:]])
+            start = 0
+            for (depth, _), size in zip(members, sizes, strict=True):
+                part = slice(start, start + size)
+                correction = (hypothesis[part], embedding[part]) if depth else (None, None)
+                examples.append(Example(target[part], signals[part], *correction))
+                start += size
         order = torch.randperm(len(examples), generator=draw).tolist()
         return [examples[index] for index in order]
 
