@@ -56,6 +56,7 @@ class Trainer:
         self.step = 0
         self.examples = 0
         self.seconds = 0.0
+        self.pace = 0.0  # seconds a step of the last round, to place a step in time before the device is done
         self.state_file = config.output / "state.pt"
         if resume and self.state_file.exists():
             self._load()
@@ -90,8 +91,9 @@ class Trainer:
         count = min(config.round_steps, config.steps - self.step)
         losses: dict[bool, list[Tensor]] = {True: [], False: []}
         began, work, examples = time.monotonic(), 0.0, 0
-        for example in self._examples(count, draw, noise):
-            factor = rate_at(self.step, self._progress(), warmup=config.warmup, decay=config.decay)
+        for taken, example in enumerate(self._examples(count, draw, noise)):
+            progress = self._progress(ahead=taken * self.pace)
+            factor = rate_at(self.step, progress, warmup=config.warmup, decay=config.decay)
             for group in self.optimizer.param_groups:
                 group["lr"] = config.rate * group["scale"] * factor
             with self.accelerator.autocast():
@@ -112,6 +114,7 @@ class Trainer:
         }
         seconds = time.monotonic() - began
         self.examples += examples
+        self.pace = seconds / count
         self.on_event(
             "scalars",
             self.step,
@@ -124,9 +127,9 @@ class Trainer:
             },
         )
 
-    def _progress(self) -> float:
-        """How far training is, 0 to 1: by steps, or by time where that is further along."""
-        timed = self.seconds / self.config.total_seconds if self.config.total_seconds else 0.0
+    def _progress(self, ahead: float = 0.0) -> float:
+        """How far training is `ahead` seconds after the round began, 0 to 1: by steps or by time, the further."""
+        timed = (self.seconds + ahead) / self.config.total_seconds if self.config.total_seconds else 0.0
         return max(self.step / self.config.steps, timed)
 
     def _examples(self, count: int, draw: torch.Generator, noise: torch.Generator) -> list[Example]:
