@@ -138,7 +138,6 @@ class Codec(ABC):
     """
 
     probes: ClassVar[Sequence[Any]]
-    sequential: ClassVar[bool] = False
 
     @final
     def encode(self, objects: Sequence[Any]) -> Tensor:
@@ -160,9 +159,14 @@ class Codec(ABC):
 
 
 class SequenceCodec(Codec):
-    """A codec of sequences, which can be cut to their first elements."""
+    """A codec of sequences, of which a signal holds at most the first `width` elements."""
 
-    sequential: ClassVar[bool] = True
+    width: int
+
+    @final
+    def lengths(self, objects: Sequence[Any]) -> list[int]:
+        """How many elements each object has, before any are cut off."""
+        return self._lengths(objects)
 
     @final
     def first(self, objects: Sequence[Any], length: int) -> Tensor:
@@ -171,6 +175,9 @@ class SequenceCodec(Codec):
         if len(signals) == 0:
             raise InputError(f"none of the {len(objects)} inputs has {length} elements or more")
         return signals
+
+    @abstractmethod
+    def _lengths(self, objects: Sequence[Any]) -> list[int]: ...
 
     @abstractmethod
     def _first(self, objects: Sequence[Any], length: int) -> Tensor: ...

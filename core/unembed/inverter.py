@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 from torch import Tensor
 
+from unembed.defaults import BEAM, CHUNK_SIZE, PATIENCE, STEPS
 from unembed.errors import InputError
 from unembed.interfaces import Codec, Corrector, Embedder, Hypothesizer
-from unembed.search import Step, search
+from unembed.loop import Step, search
 
 if TYPE_CHECKING:
     from unembed.metrics import Metric
@@ -71,11 +72,11 @@ class Inverter:
         self,
         vectors: Any,
         *,
-        steps: int = 20,
-        beam: int = 8,
-        patience: int = 3,
+        steps: int = STEPS,
+        beam: int = BEAM,
+        patience: int = PATIENCE,
         max_queries: int | None = None,
-        chunk_size: int = 256,
+        chunk_size: int = CHUNK_SIZE,
         seed: int = 0,
         on_step: Callable[[Step], None] | None = None,
         trace: bool = False,

@@ -13,6 +13,7 @@ from unembed import hooks
 from unembed.errors import (
     CheckpointError,
     EmbedderMismatchError,
+    InputError,
     MissingExtraError,
     PluginError,
     UnknownNameError,
@@ -128,7 +129,7 @@ def modality(name: str) -> Modality:
 def open_checkpoint(folder: Path, device: "torch.device", *, self_test: bool = False) -> "Inverter":
     """Open a checkpoint folder with its modality's plugin and check that its embedder is the right one."""
     from unembed.checkpoint import read_manifest
-    from unembed.fingerprint import fingerprint, same
+    from unembed.fingerprinting import fingerprint, same
 
     manifest = read_manifest(folder)
     inverter = modality(manifest.modality).open(folder, manifest, device)
@@ -206,7 +207,12 @@ def _unknown(kind: str, name: str, specs: Mapping[str, Any], more: str) -> Excep
 def _device(device: "str | torch.device | None") -> "torch.device":
     import torch
 
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {str(device)!r} can't be used here: {str(error).splitlines()[0]}") from error
+    return place
 
 
 def _from_hub(name: str) -> Path:

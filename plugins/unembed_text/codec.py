@@ -50,6 +50,9 @@ class TextCodec(SequenceCodec):
             signals[:, :length] = torch.tensor(rows)
         return signals
 
+    def _lengths(self, objects: Sequence[Any]) -> list[int]:
+        return [len(ids) for ids in self._ids(objects)]
+
     def _ids(self, objects: Sequence[Any]) -> list[list[int]]:
         for row, text in enumerate(objects):
             if not isinstance(text, str):

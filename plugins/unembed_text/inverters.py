@@ -10,7 +10,7 @@ from torch import Tensor
 from unembed import __version__
 from unembed.checkpoint import Manifest, load_checkpoint, save_checkpoint
 from unembed.errors import CheckpointError
-from unembed.fingerprint import fingerprint
+from unembed.fingerprinting import fingerprint
 from unembed.interfaces import Corrector, Embedder, Hypothesizer
 from unembed.inverter import Inverter
 from unembed_text.codec import TextCodec

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unembed.defaults import BEAM, CHUNK_SIZE, STEPS
 from unembed.errors import InputError
 from unembed.inverter import Inverter
+from unembed.loop import Step
 from unembed.metrics import bootstrap, mean
-from unembed.search import Step
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -49,10 +50,10 @@ def evaluate(
     inverter: Inverter,
     signals: Tensor,
     *,
-    steps: int = 20,
-    beam: int = 8,
+    steps: int = STEPS,
+    beam: int = BEAM,
     max_queries: int | None = None,
-    chunk_size: int = 256,
+    chunk_size: int = CHUNK_SIZE,
     seed: int = 0,
     on_step: Callable[[Step], None] | None = None,
 ) -> Evaluation:

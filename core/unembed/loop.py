@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unembed._rows import Chunked, best_of_each, first_of_each, rank_within, row_hash
+from unembed.defaults import BEAM, CHUNK_SIZE, PATIENCE, STEPS
 from unembed.interfaces import Similarity, cosine
 
 __all__ = ["SearchResult", "Step", "search"]
@@ -73,12 +74,12 @@ def search(
     hypothesize: Callable[[Tensor, int, torch.Generator], Tensor],
     correct: Callable[[Tensor, Tensor, Tensor, int, torch.Generator], Tensor],
     similarity: Similarity = cosine,
-    steps: int = 20,
-    beam: int = 8,
-    patience: int = 3,
+    steps: int = STEPS,
+    beam: int = BEAM,
+    patience: int = PATIENCE,
     tolerance: float = 1e-5,
     max_queries: int | None = None,
-    chunk_size: int = 256,
+    chunk_size: int = CHUNK_SIZE,
     seed: int = 0,
     on_step: Callable[[Step], None] | None = None,
     trace: bool = False,

@@ -1,0 +1,74 @@
+"""The command line: `unembed`. A command parses, calls the library and prints.
+
+Exit codes: 0 done, 1 the work failed, 2 the arguments or the input were wrong, 130 interrupted.
+"""
+
+import os
+import sys
+import warnings
+
+import click
+
+from unembed import __version__
+from unembed.cli.evaluate import evaluate
+from unembed.cli.invert import invert
+from unembed.cli.plugins import plugins
+from unembed.cli.train import train
+from unembed.errors import ConfigError, InputError, MissingExtraError, UnembedError, UnknownNameError
+
+__all__ = ["main", "root"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="unembed")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error; works after any command too.")
+def root(debug: bool) -> None:
+    """Recover what was embedded: from vectors and query access to their model, back to the inputs."""
+
+
+for command in (evaluate, invert, plugins, train):
+    root.add_command(command)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    debug = "--debug" in options
+    if debug:
+        arguments = [word for word in options if word != "--debug"] + arguments[len(options) :]
+    else:
+        # The libraries under a plugin have bars and warnings of their own; they stay out of the output.
+        os.environ.setdefault("TQDM_DISABLE", "1")
+        warnings.simplefilter("ignore")
+    try:
+        root.main(args=arguments, prog_name="unembed", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
+        return _say(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _say("interrupted", 130)
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not find the broken pipe again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except UnembedError as error:
+        if debug:
+            raise
+        wrong = isinstance(error, InputError | UnknownNameError | ConfigError | MissingExtraError)
+        return _say(str(error), 2 if wrong else 1)
+    except Exception as error:
+        if debug:
+            raise
+        return _say(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1)
+    return 0
+
+
+def _say(message: str, code: int) -> int:
+    click.echo("error: " + " ".join(message.split()), err=True)
+    return code

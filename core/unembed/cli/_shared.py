@@ -1,0 +1,80 @@
+"""What several commands share: options, the progress bar, writing JSON lines."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from unembed.defaults import BEAM, INVERTER, STEPS
+from unembed.errors import InputError
+
+if TYPE_CHECKING:
+    from unembed.loop import Step
+
+__all__ = ["json_lines", "progress", "search_options"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_SEARCH = (
+    click.option("--inverter", default=INVERTER, show_default=True, help="A name, a checkpoint folder or a hub id."),
+    click.option("--steps", type=click.IntRange(0), default=STEPS, show_default=True, help="Most correction rounds."),
+    click.option("--beam", type=click.IntRange(1), default=BEAM, show_default=True, help="Hypotheses kept a target."),
+    click.option("--max-queries", type=click.IntRange(1), help="Most embedded signals a target.  [default: no limit]"),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of all randomness."),
+    click.option("--device", help="cpu, cuda, cuda:1 …  [default: the accelerator if there is one]"),
+)
+
+
+def search_options(command: Command) -> Command:
+    """The options of every command that inverts."""
+    for option in reversed(_SEARCH):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def progress(what: str, steps: int) -> Iterator["Callable[[Step], None]"]:
+    """A bar on standard error while something is inverted; yields the `on_step` that moves it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("step {task.completed}/{task.total} {task.fields[note]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=steps, note="")
+
+        def on_step(step: "Step") -> None:
+            note = f"similarity {step.similarity.mean().item():.3f}, {step.active} left"
+            bar.update(task, completed=step.number, note=note)
+
+        yield on_step
+
+
+@contextmanager
+def json_lines(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Write objects as JSON lines: to standard output, or to `path`, which appears when all is written."""
+    if path is None:
+        yield lambda row: click.echo(json.dumps(row, ensure_ascii=False))
+        return
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise InputError(f"can't write {path}: {error.strerror}") from error
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            yield lambda row: print(json.dumps(row, ensure_ascii=False), file=file)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

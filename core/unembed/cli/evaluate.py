@@ -1,0 +1,60 @@
+"""`unembed evaluate`: how much of known passages comes back."""
+
+import json
+from pathlib import Path
+
+import click
+
+from unembed.cli._shared import progress, search_options
+from unembed.defaults import SAMPLES
+from unembed.errors import InputError
+
+__all__ = ["evaluate"]
+
+
+@click.command()
+@click.option(
+    "--data", type=click.Path(path_type=Path), required=True, help="Passages: .txt (a line each) or .parquet."
+)
+@click.option("--column", default="text", show_default=True, help="Of a .parquet file.")
+@click.option("--samples", type=click.IntRange(1), default=SAMPLES, show_default=True, help="Most passages used.")
+@click.option("--max-tokens", type=click.IntRange(1), help="Take the first so many tokens of passages that have them.")
+@search_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def evaluate(
+    data: Path,
+    column: str,
+    samples: int,
+    max_tokens: int | None,
+    inverter: str,
+    steps: int,
+    beam: int,
+    max_queries: int | None,
+    seed: int,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Embed the passages of --data, invert their embeddings and compare."""
+    from unembed.passages import read_passages
+
+    passages = read_passages(data, column=column)
+    from unembed.evaluation import evaluate as measure
+    from unembed.interfaces import SequenceCodec
+    from unembed.registry import load
+
+    model = load(inverter, device=device)
+    if max_tokens is None:
+        signals = model.codec.encode(passages[:samples])
+    elif isinstance(model.codec, SequenceCodec):
+        signals = model.codec.first(passages, max_tokens)[:samples]
+    else:
+        raise InputError(f"--max-tokens is for sequences; inverter {inverter!r} inverts something else")
+    with progress(f"inverting {len(signals)}", steps) as on_step:
+        found = measure(model, signals, steps=steps, beam=beam, max_queries=max_queries, seed=seed, on_step=on_step)
+    if as_json:
+        click.echo(json.dumps(found.summary()))
+        return
+    click.echo(f"{found.n} passages, {steps} steps × beam {beam}, {found.seconds:.1f} s")
+    for name, value in found.metrics.items():
+        low, high = found.ci[name]
+        click.echo(f"  {name:<18}{value:>10.4g}   95 % interval {low:.4g} to {high:.4g}")

@@ -1,0 +1,90 @@
+"""`unembed invert`: vectors, or texts that are embedded first, back to what was embedded."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unembed.cli._shared import json_lines, progress, search_options
+from unembed.errors import InputError
+
+if TYPE_CHECKING:
+    from unembed.inverter import Inverter
+
+__all__ = ["invert"]
+
+
+@click.command()
+@click.argument("inputs", nargs=-1)
+@click.option("--vectors", type=click.Path(path_type=Path), help="A .npy .npz .parquet .safetensors or .jsonl file.")
+@click.option("--column", help="The array, column, tensor or field of --vectors.")
+@search_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the JSON lines to this file.")
+def invert(
+    inputs: tuple[str, ...],
+    vectors: Path | None,
+    column: str | None,
+    inverter: str,
+    steps: int,
+    beam: int,
+    max_queries: int | None,
+    seed: int,
+    device: str | None,
+    as_json: bool,
+    out: Path | None,
+) -> None:
+    """Recover INPUTS from their own embeddings (to see what leaks), or what is behind a file of --vectors."""
+    if bool(inputs) == (vectors is not None):
+        raise InputError("give either texts to embed and invert, or a file of --vectors")
+    if column is not None and vectors is None:
+        raise InputError("--column belongs to --vectors")
+    from unembed.vectors import read_vectors
+
+    given: Any = None if vectors is None else read_vectors(vectors, name=column)
+    with json_lines(out) as write:
+        from unembed.registry import load
+
+        model = load(inverter, device=device)
+        if vectors is None:
+            _note_cuts(model, inputs)
+        target = model.embed(list(inputs)) if given is None else given
+        with progress("inverting", steps) as on_step:
+            found = model.invert(target, steps=steps, beam=beam, max_queries=max_queries, seed=seed, on_step=on_step)
+        exact = [None] * len(found.objects) if given is not None else model.exact(list(inputs), found).tolist()
+        for index, reconstruction in enumerate(found.objects):
+            row = {
+                **({"index": index} if given is not None else {"input": inputs[index]}),
+                "reconstruction": reconstruction,
+                "similarity": found.similarity[index].item(),
+                "exact": exact[index],
+                "steps": int(found.steps[index]),
+                "queries": int(found.queries[index]),
+            }
+            if as_json or out is not None:
+                write(row)
+            else:
+                _show(row)
+    if out is not None:
+        click.echo(f"{len(found.objects)} reconstructions written to {out}", err=True)
+
+
+def _show(row: dict[str, Any]) -> None:
+    verdict = {True: ", exact", False: ", not exact", None: ""}[row["exact"]]
+    click.echo(click.style(row["input"] if "input" in row else f"vector {row['index']}", bold=True))
+    click.echo(f"  {row['reconstruction']}")
+    click.echo(f"  similarity {row['similarity']:.4f}{verdict}; {row['steps']} steps, {row['queries']} queries")
+
+
+def _note_cuts(model: "Inverter", inputs: tuple[str, ...]) -> None:
+    """Say on standard error which inputs the embedder doesn't see to their end."""
+    from unembed.interfaces import SequenceCodec
+
+    codec = model.codec
+    if isinstance(codec, SequenceCodec):
+        for index, length in enumerate(codec.lengths(list(inputs))):
+            if length > codec.width:
+                click.echo(
+                    f"note: input {index} has {length} tokens; {model.embedder.name} sees the first {codec.width}",
+                    err=True,
+                )

@@ -1,0 +1,40 @@
+"""`unembed plugins`: what is installed, and from which package."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from unembed.registry import PluginInfo
+
+__all__ = ["plugins"]
+
+KINDS = ("inverters", "embedders", "modalities")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a plugin on standard output.")
+def plugins(as_json: bool) -> None:
+    """List the installed plugins and what each offers."""
+    from unembed.registry import plugins as installed
+
+    for plugin in installed():
+        if as_json:
+            click.echo(json.dumps(_row(plugin)))
+            continue
+        click.echo(click.style(plugin.name, bold=True) + f"  ({plugin.distribution} {plugin.version})")
+        if plugin.error is not None:
+            click.echo(f"  failed to load: {type(plugin.error).__name__}: {plugin.error}")
+        for kind in KINDS:
+            for spec in getattr(plugin, kind):
+                click.echo(
+                    f"  {kind.removesuffix('s') if kind != 'modalities' else 'modality':<9} "
+                    f"{spec.name:<10} {spec.summary}"
+                )
+
+
+def _row(plugin: "PluginInfo") -> dict[str, Any]:
+    offers = {kind: [{"name": spec.name, "summary": spec.summary} for spec in getattr(plugin, kind)] for kind in KINDS}
+    error = None if plugin.error is None else f"{type(plugin.error).__name__}: {plugin.error}"
+    return {"name": plugin.name, "package": plugin.distribution, "version": plugin.version, **offers, "error": error}
