@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["Chunked", "best_of_each", "first_of_each", "rank_within", "row_hash"]
+__all__ = ["Chunked", "best_of_each", "distinct", "first_of_each", "rank_within", "row_hash"]
 
 
 def row_hash(signals: Tensor) -> Tensor:
@@ -46,6 +46,13 @@ def first_of_each(owner: Tensor, key: Tensor) -> Tensor:
     first = torch.full((len(pairs),), len(owner), device=owner.device)
     first = first.scatter_reduce(0, inverse, position, "amin")
     return first[inverse] == position
+
+
+def distinct(key: Tensor) -> tuple[Tensor, Tensor]:
+    """The index of the first row of each different key `[U]`, and for every row which of those it equals `[R]`."""
+    keys, inverse = torch.unique(key, return_inverse=True)
+    first = torch.full((len(keys),), len(key), device=key.device)
+    return first.scatter_reduce(0, inverse, torch.arange(len(key), device=key.device), "amin"), inverse
 
 
 def best_of_each(owner: Tensor, score: Tensor, count: int) -> Tensor:

@@ -59,7 +59,8 @@ def save_checkpoint(
 
     With "int8" each row of a floating-point matrix becomes int8 values and one float32 scale (its largest
     magnitude over 127), and vectors stay float32. A tensor larger than a shard is cut by rows. Everything
-    goes to a temporary folder beside the target first; a kill leaves the old folder or the new.
+    goes to a temporary folder beside the target first; a kill leaves the old folder or the new (between the
+    two renames at the end the old one is called `.NAME.old`).
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +174,8 @@ def _unpack(folder: Path, name: str, entry: TensorEntry, stored: Mapping[str, Ma
     wanted = 1
     for side in entry.shape:
         wanted *= side
-    if tensor.numel() != wanted or (entry.storage != "int8" and list(tensor.shape) != entry.shape):
+    rows = list(tensor.shape) if entry.storage != "int8" else [len(tensor), *entry.shape[1:]]
+    if tensor.numel() != wanted or rows != entry.shape:
         raise CheckpointError(
             f"{folder}: tensor {name!r} has shape {list(tensor.shape)} in its files and {entry.shape} in the manifest"
         )

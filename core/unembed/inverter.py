@@ -83,8 +83,9 @@ class Inverter:
     ) -> Inversion:
         """Recover the objects behind `vectors` `[N, D]` (or one `[D]`): a tensor, an array or nested lists.
 
-        `steps=0` is the hypothesizer alone. The other options are those of `unembed.search`. Raises
-        InputError for vectors of another width, with NaN or infinity, or of zeros only.
+        `steps=0` is the hypothesizer alone. The other options are those of `unembed.search`; of `max_queries`
+        one is kept for measuring what is returned. Raises InputError for vectors of another width, with NaN
+        or infinity, or of zeros only.
         """
         if steps < 0 or beam < 1 or (max_queries is not None and max_queries < 1):
             raise InputError(
@@ -101,7 +102,7 @@ class Inverter:
             steps=steps,
             beam=beam,
             patience=patience,
-            max_queries=max_queries,
+            max_queries=None if max_queries is None else max(1, max_queries - 1),
             chunk_size=chunk_size,
             seed=seed,
             on_step=on_step,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unembed._rows import Chunked, best_of_each, first_of_each, rank_within, row_hash
+from unembed._rows import Chunked, best_of_each, distinct, first_of_each, rank_within, row_hash
 from unembed.defaults import BEAM, CHUNK_SIZE, PATIENCE, STEPS
 from unembed.interfaces import Similarity, cosine
 
@@ -89,9 +89,12 @@ def search(
     Round 0 embeds the `beam` guesses of each target. Every further round corrects the `beam` best
     candidates that have not been corrected yet, `beam` corrections each, and embeds those that the target
     has never met. A target leaves when its best similarity is within `tolerance` of 1, when `patience`
-    rounds brought nothing, when nothing new comes, or when `max_queries` signals have been embedded for it.
+    rounds brought nothing, when nothing new comes, or when `max_queries` signals have been embedded for it;
+    a signal that several targets meet in one round is embedded once and counts for each.
     `chunk_size` rows go through a function at once, halved when memory runs out.
     """
+    if len(target) == 0 or (max_queries is not None and max_queries < 1):
+        raise ValueError(f"a search needs a target and a query; got {len(target)} targets, max_queries={max_queries}")
     count, device = len(target), target.device
     generator = torch.Generator(device).manual_seed(seed)
     chunked = Chunked(chunk_size)
@@ -110,8 +113,6 @@ def search(
     for number in range(steps + 1):
         if frontier is None:
             owner = torch.arange(count, device=device)
-            if count == 0:
-                break
             made = chunked(lambda t: hypothesize(t, beam, generator), target)
         else:
             owner = frontier.owner
@@ -133,18 +134,16 @@ def search(
         met_owner, met_hash = torch.cat([met_owner, owner]), torch.cat([met_hash, key])
         used += torch.bincount(owner, minlength=count)
         spent += active & (number > 0)
-        before = best.similarity.clone() if best is not None else torch.full_like(target[:, 0], -torch.inf)
+        before = torch.full_like(target[:, 0], -torch.inf) if best is None else best.similarity
+        embeddings = target[owner]
         if len(owner):
-            embeddings = chunked(embed, signals).to(target.dtype)
-            new = _Rows(owner, signals, embeddings, similarity(target[owner], embeddings))
-            pool = new if pool is None else pool + new
-            best = _merge_best(new if best is None else best + new)
-        if best is None or pool is None:
-            raise ValueError("max_queries leaves no query for a first guess; give at least 1")
+            once, which = distinct(key)  # two targets may have met the same signal
+            embeddings = chunked(embed, signals[once]).to(target.dtype)[which]
+        new = _Rows(owner, signals, embeddings, similarity(target[owner], embeddings))
+        pool = new if pool is None else pool + new
+        best = _merge_best(new if best is None else best + new)
         gained = best.similarity - before > 1e-6
         quiet = torch.where(gained, 0, quiet + 1)
-        fresh_owners = torch.zeros(count, dtype=torch.bool, device=device)
-        fresh_owners[owner] = True
         kept = best_of_each(pool.owner, pool.similarity, 2 * beam)
         pool = pool[kept]
         waiting = torch.bincount(pool.owner, minlength=count) > 0
@@ -168,9 +167,7 @@ def search(
         first = rank_within(pool.owner) < beam  # the pool is sorted, best first
         frontier, pool = pool[first], pool[~first]
 
-    if best is None:  # no targets at all
-        empty = hypothesize(target, beam, generator)[:, 0]
-        return SearchResult(empty, target, target.new_zeros(0), spent, used, (), tuple(history) if trace else None)
+    assert best is not None  # there is a first round
     return SearchResult(
         best.signals,
         best.embeddings,
