@@ -40,7 +40,7 @@ def literal(target, *, steps, beam, patience, tolerance, budget):
     met, waiting, frontier = set(), [], None
     best, used, spent, quiet = None, 0, 0, 0
     trace = []
-    for number in range(steps + 1):
+    for _ in range(steps + 1):
         if frontier is None:
             lists = [hypothesize(target[None], beam, None)[0]]
         else:

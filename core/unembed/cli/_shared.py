@@ -50,7 +50,8 @@ def progress(what: str, steps: int) -> Iterator["Callable[[Step], None]"]:
         TextColumn("step {task.completed}/{task.total} {task.fields[note]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=steps, note="")
 
         def on_step(step: "Step") -> None:

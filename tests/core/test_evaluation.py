@@ -1,0 +1,38 @@
+"""Evaluating the toy agrees with counting by hand."""
+
+import pytest
+import torch
+
+from unembed.errors import InputError
+from unembed.evaluation import evaluate
+from unembed.testing.toy import toy_inverter, words
+
+
+def test_evaluate_agrees_with_counting() -> None:
+    inverter = toy_inverter()
+    signals = inverter.codec.first(words(60, seed=6), 4)
+    found = evaluate(inverter, signals, steps=3, beam=2)
+    pairs = list(zip(found.references, found.reconstructions, strict=True))
+    assert found.references == [word[:4] for word in words(60, seed=6) if len(word) >= 4]
+    assert found.metrics["exact_match"] == pytest.approx(sum(a == b for a, b in pairs) / len(pairs))
+    agree = [sum(x == y for x, y in zip(a.ljust(8), b.ljust(8), strict=True)) / 8 for a, b in pairs]
+    assert found.metrics["letter_accuracy"] == pytest.approx(sum(agree) / len(agree))
+    again = inverter.invert(inverter.embedder.embed(signals), steps=3, beam=2)
+    assert found.metrics["similarity"] == pytest.approx(again.similarity.mean().item())
+    assert found.metrics["queries_per_item"] == pytest.approx(again.queries.double().mean().item())
+
+
+def test_evaluate_summary_is_flat_with_an_interval_for_each_metric() -> None:
+    inverter = toy_inverter()
+    summary = evaluate(inverter, inverter.codec.encode(words(20)), steps=0, beam=2).summary()
+    assert summary.keys() == {
+        "n", "letter_accuracy", "exact_match", "similarity", "queries_per_item", "seconds", "ci"
+    }  # fmt: skip
+    assert summary["n"] == 20
+    for name, (low, high) in summary["ci"].items():
+        assert low <= summary[name] <= high
+
+
+def test_evaluate_on_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="nothing to evaluate"):
+        evaluate(toy_inverter(), torch.zeros(0, 8, dtype=torch.long))

@@ -1,0 +1,81 @@
+"""The public names, and that importing does nothing."""
+
+import subprocess
+import sys
+
+import pytest
+
+import unembed
+
+PUBLIC = [  # fmt: skip
+    "CheckpointError",
+    "Codec",
+    "Config",
+    "ConfigError",
+    "Corrector",
+    "Embedder",
+    "EmbedderMismatchError",
+    "EmbedderSpec",
+    "Evaluation",
+    "Hypothesizer",
+    "InputError",
+    "Inversion",
+    "Inverter",
+    "InverterSpec",
+    "Manifest",
+    "Metric",
+    "MissingExtraError",
+    "Modality",
+    "PluginError",
+    "Recipe",
+    "SearchResult",
+    "SequenceCodec",
+    "Step",
+    "UnembedError",
+    "UnknownNameError",
+    "__version__",
+    "cosine",
+    "evaluate",
+    "fingerprint",
+    "hookimpl",
+    "load",
+    "load_checkpoint",
+    "load_embedder",
+    "parse",
+    "plugins",
+    "read_passages",
+    "read_vectors",
+    "save_checkpoint",
+    "search",
+]
+
+
+def fresh(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_public_names_are_these() -> None:
+    assert unembed.__all__ == PUBLIC == sorted(PUBLIC)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_resolve(name) -> None:
+    assert getattr(unembed, name) is not None
+    assert name in dir(unembed)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'invert'"):
+        _ = unembed.invert
+
+
+def test_import_loads_nothing_heavy() -> None:
+    heavy = "torch numpy transformers click rich pydantic"
+    assert fresh(f"import sys, unembed; print([m for m in {heavy.split()} if m in sys.modules])") == "[]"
+
+
+@pytest.mark.parametrize("first", ["loop", "evaluation", "fingerprinting", "registry", "cli", "training", "testing"])
+def test_functions_win_over_modules_whatever_is_imported_first(first) -> None:
+    names = "search evaluate fingerprint load plugins"
+    code = f"import unembed.{first}, unembed; print(*(callable(getattr(unembed, n)) for n in {names.split()}))"
+    assert fresh(code) == "True True True True True"
