@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unembed.errors import InputError
 from unembed.interfaces import SequenceCodec
-from unembed_text.detokenize import detokenize
+from unembed_text.detokenize import detokenize, join_pieces
 
 __all__ = ["TextCodec"]
 
@@ -37,9 +37,16 @@ class TextCodec(SequenceCodec):
 
     def _decode(self, signals: Tensor) -> list[str]:
         pad = self.tokenizer.pad_token_id
-        return [
-            detokenize(self.tokenizer.convert_ids_to_tokens([i for i in row if i != pad])) for row in signals.tolist()
-        ]
+        rows = [[i for i in row if i != pad] for row in signals.tolist()]
+        tokens = [self.tokenizer.convert_ids_to_tokens(row) for row in rows]
+        texts = [detokenize(words) for words in tokens]
+        # Natural spacing that would read back as other tokens gives way to a space between all words.
+        for index, (row, read) in enumerate(zip(rows, self._ids(texts), strict=True)):
+            if row != read:
+                plain = " ".join(join_pieces(tokens[index]))
+                if self._ids([plain]) == [row]:
+                    texts[index] = plain
+        return texts
 
     def _first(self, objects: Sequence[Any], length: int) -> Tensor:
         if not 1 <= length <= self.width:

@@ -1,57 +1,98 @@
 """WordPiece tokens to text as people write it.
 
 BERT's tokenizer splits at every punctuation mark and forgets the spaces around it, so every choice of spaces
-here reads back as the same tokens; the rules only make the text look natural.
+reads back as the same tokens, with few exceptions (the codec checks); the rules here only make the text look
+natural, and where two spellings are common they take the commoner one.
 """
 
-import re
 from collections.abc import Sequence
 
-__all__ = ["detokenize"]
+__all__ = ["detokenize", "join_pieces"]
 
-_CLOSERS = set(",.;:!?%)]}…")
-_OPENERS = set("([{$£€#@")
-_TIGHT = set("-–—/_\\^~=+*&|<>")
+_CLOSERS = set(",.;:!?%)]}>…”»")
+_OPENERS = set("([{<$£€#“‘«")
+_TIGHT = set("/_\\^~=+*|")
+_DASHES = set("-–—")
+_APOSTROPHES = set("'’")
 _CLITICS = {"s", "t", "re", "ve", "ll", "d", "m", "em"}
+_ELISIONS = {"o", "d", "l", "y"}  # o'clock, d'accord, l'amour, y'all
+_DOMAINS = {"com", "org", "net", "io", "edu", "gov", "co", "uk", "de", "html", "py", "js", "md", "txt", "pdf"}
+
+
+def join_pieces(tokens: Sequence[str]) -> list[str]:
+    """WordPiece tokens as words: `##` pieces join the word before them."""
+    words: list[str] = []
+    for token in tokens:
+        if not token.startswith("##") or len(token) == 2:
+            words.append(token)
+        elif words:
+            words[-1] += token[2:]
+        else:
+            words.append(token[2:])  # a text that begins within a word
+    return words
 
 
 def detokenize(tokens: Sequence[str]) -> str:
-    """Join WordPiece tokens into natural text: contractions, hyphens, brackets, numbers, quotation marks."""
-    words: list[str] = []
-    for token in tokens:
-        if token.startswith("##") and words and len(token) > 2:
-            words[-1] += token[2:]
-        else:
-            words.append(token)
-    text, quoted = "", False
-    for index, word in enumerate(words):
-        before = words[index - 1] if index else ""
-        after = words[index + 1] if index + 1 < len(words) else ""
-        space = bool(text) and _space(before, word, after, text, words[index - 2] if index > 1 else "")
+    """Tokens as natural text: contractions, quotation marks, hyphens, brackets, numbers, abbreviations."""
+    words = join_pieces(tokens)
+    text = ""
+    double = single = False  # whether a straight quotation mark is open
+    glue = True  # whether the next word follows without a space
+    for place, word in enumerate(words):
+        before = words[place - 1] if place else ""
+        after = words[place + 1] if place + 1 < len(words) else ""
         if word == '"':
-            space = bool(text) and not quoted and before not in _OPENERS
-            quoted = not quoted
-        elif before == '"':
-            space = not quoted and word not in _CLOSERS
-        text += (" " if space else "") + word
+            space, glue_next = not double, not double
+            double = not double
+        elif word in _APOSTROPHES:
+            kind = _apostrophe(words, place, single)
+            space, glue_next = kind == "open", kind in ("open", "inside")
+            single = kind == "open" or (single and kind != "close")
+        else:
+            space, glue_next = word not in _CLOSERS, word in _OPENERS
+        if word[0].isalnum() and before in (".", ",", ":", "?", "&"):
+            glue = glue or _within_number_or_name(words, place, text)
+        if word == "(" and before[-1:].isdigit() and len(after) == 1 and words[place + 2 : place + 3] == [")"]:
+            glue = True  # as in "figure 3(b)"
+        if word in _DASHES:
+            tight = before[-1:].isalnum() and (not after or after[:1].isalnum())
+            second = before == word
+            space, glue_next = not (tight or second), tight or after == word or not (second or before[-1:].isalnum())
+        if word in _TIGHT or (word == "@" and words[place + 2 : place + 3] == ["."]):
+            space, glue_next = False, True
+        if word == "&" and max(len(before), len(after)) <= 2:
+            space, glue_next = False, True
+        text += (" " if text and space and not glue else "") + word
+        glue = glue_next
     return text
 
 
-def _space(before: str, word: str, after: str, text: str, earlier: str) -> bool:
-    """Whether a space stands between `before` and `word`."""
-    if word in _CLOSERS or before in _OPENERS:
-        # "… . 5" is a decimal that began the text; ". net" stays apart
-        return False
-    if word == "'":
-        return not (after in _CLITICS or before.endswith("s")) or not before[-1:].isalnum()
-    if before == "'":
-        return not (word in _CLITICS or text.endswith(" '") or text == "'")
-    if before in {".", ","} and earlier.isdigit() and word.isdigit():
-        return before == "," and len(word) != 3
-    if before == ":" and earlier.isdigit() and word.isdigit():
-        return False
-    if before == "." and earlier.isalnum() and re.fullmatch(r"(com|org|net|io|edu|gov|py|js|md|txt|html)", word):
-        return False
-    if word in _TIGHT or before in _TIGHT:
-        return False
-    return not (word in _OPENERS and word in "#@_" and before.isalnum())
+def _apostrophe(words: Sequence[str], place: int, single: bool) -> str:
+    """What a ' or ’ is: "inside" a word, "open" or "close" of a quotation, or the "end" of a word."""
+    before = words[place - 1] if place else ""
+    after = words[place + 1] if place + 1 < len(words) else ""
+    if before[-1:].isalnum() and (after in _CLITICS or (before in _ELISIONS and after[:1].isalnum())):
+        return "inside"
+    if single:
+        return "close"
+    if words[place] == "’":
+        return "end"
+    later = words[place + 1 :]
+    closing = any(
+        mark == "'" and not (later[i + 1 : i + 2] and later[i + 1] in _CLITICS) for i, mark in enumerate(later)
+    )
+    return "open" if closing or not before[-1:].isalnum() else "end"
+
+
+def _within_number_or_name(words: Sequence[str], place: int, text: str) -> bool:
+    """Whether the word at `place` continues what stands before the mark in front of it."""
+    word, mark = words[place], words[place - 1]
+    earlier = words[place - 2] if place > 1 else ""
+    after = words[place + 1] if place + 1 < len(words) else ""
+    chunk = text.rpartition(" ")[2]
+    if "www" in chunk or "://" in chunk:
+        return True
+    if earlier[-1:].isdigit() and word[0].isdigit() and mark in ".,:":
+        return mark != "," or (len(word) == 3 and len(earlier) <= 3)
+    initials = len(earlier) == 1 and earlier.isalpha() and len(word) == 1 and after == "."
+    return mark == "." and (initials or word in _DOMAINS)

@@ -29,7 +29,7 @@ class SentenceTransformerEmbedder(Embedder):
             raise MissingExtraError("text embedders need an extra: pip install 'unembed[text]'") from error
         try:
             model = SentenceTransformer(source, device=str(device))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"can't load the sentence-transformers model {source!r}: {reason}") from error
         self._model = model.float().eval()

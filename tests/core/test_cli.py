@@ -201,7 +201,8 @@ def test_an_interrupt_is_quiet(run, monkeypatch) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("unembed.inverter.Inverter.invert", stop)
-    assert run("invert", "cafe", "--inverter", "toy")[::2] == (130, "error: interrupted\n")
+    code, out, err = run("invert", "cafe", "--inverter", "toy")
+    assert (code, out, err.strip()) == (130, "", "error: interrupted")
 
 
 def test_a_failed_run_leaves_no_output_file(run, vectors, tmp_path) -> None:

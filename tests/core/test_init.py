@@ -7,7 +7,7 @@ import pytest
 
 import unembed
 
-PUBLIC = [  # fmt: skip
+PUBLIC = [
     "CheckpointError",
     "Codec",
     "Config",

@@ -1,0 +1,54 @@
+"""Training windows stay within passages, lengths and sentences."""
+
+import pytest
+import torch
+
+from unembed_text.data import Windows
+
+PASSAGES = ["one two three. four five six seven! eight", "alpha beta gamma delta", "x? y z w v u t s r q p o n m l"]
+
+
+@pytest.fixture(scope="module")
+def make(codec):
+    def build(**changes) -> Windows:
+        options = {"longest": 8, "buckets": 2, "anywhere": 0.0, "batch_tokens": 600} | changes
+        return Windows(PASSAGES, codec.tokenizer, **options)
+
+    return build
+
+
+def texts(codec, batch: torch.Tensor) -> list[str]:
+    return [" ".join(codec.tokenizer.convert_ids_to_tokens(row[row != 0])) for row in batch]
+
+
+def draw(windows: Windows, count: int = 20) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [windows.batch(generator) for _ in range(count)]
+
+
+def test_windows_lie_within_one_passage(make, codec) -> None:
+    whole = [" ".join(codec.tokenizer.tokenize(passage)) for passage in PASSAGES]
+    for batch in draw(make(anywhere=0.5)):
+        assert all(any(text in passage for passage in whole) for text in texts(codec, batch))
+
+
+def test_windows_have_the_lengths_of_their_bucket_unless_the_passage_ends(make) -> None:
+    lengths = set()
+    for batch in draw(make()):
+        assert batch.shape[1] in (4, 8)
+        found = (batch != 0).sum(1)
+        assert found.min() >= 1 and found.max() <= batch.shape[1]
+        lengths |= set(found.tolist())
+    assert lengths == set(range(1, 9))
+
+
+def test_windows_start_at_sentences(make, codec) -> None:
+    starts = {text.split()[0] for batch in draw(make()) for text in texts(codec, batch)}
+    assert starts == {"one", "four", "eight", "alpha", "x", "y"}
+    anywhere = {text.split()[0] for batch in draw(make(anywhere=1.0)) for text in texts(codec, batch)}
+    assert len(anywhere) > 15
+
+
+def test_windows_are_the_generators_alone(make) -> None:
+    a, b = draw(make()), draw(make())
+    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))

