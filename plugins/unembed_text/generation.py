@@ -36,15 +36,15 @@ def sample(
     cache = network.start(states, mask, beams=1, length=length)
     last = torch.full((rows, 1), network.special.start, device=states.device)
     done = torch.zeros(rows, 1, dtype=torch.bool, device=states.device)
-    banned = network.banned.clone()
-    banned[end] = -torch.inf  # for the first token only
+    banned = torch.zeros(len(weight), device=states.device).index_fill_(0, network.never, -torch.inf)
+    first = banned.clone()
+    first[end] = -torch.inf  # no empty text
     out = []
-    for _ in range(length):
+    for position in range(length):
         hidden = network.step(last, cache)[:, 0]
         noise = torch.rand(NOISES, len(weight), device=states.device, generator=generator)
         noise = noise.clamp_(1e-10, 1 - 1e-7).log_().neg_().log_().neg_()
-        last = network.pick(hidden, weight, banned, temperature, noise)[:, None]
-        banned = network.banned
+        last = network.pick(hidden, weight, banned if position else first, temperature, noise)[:, None]
         done = done | (last == end)
         out.append(last.masked_fill(done, pad))
     return torch.cat(out, 1)
@@ -66,13 +66,16 @@ def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor | None, 
     done = torch.zeros(rows, 1, dtype=torch.bool, device=device)
     ids = last.new_empty(rows, 1, 0)
     for position in range(length):
-        step = network.log_probabilities(network.step(last, cache))
+        logits = network.logits(network.step(last, cache))
         if position == 0:
-            step[..., end] = -torch.inf
-        # A finished beam goes on as itself alone, at no cost.
-        step = step.masked_fill(done[..., None], -torch.inf)
-        step[..., pad] = torch.where(done, 0.0, step[..., pad])
-        best, token = step.topk(min(beams, step.shape[-1]), dim=-1)
+            logits[..., end] = -torch.inf
+        best, token = logits.topk(min(beams, logits.shape[-1]), dim=-1)
+        best = best - logits.logsumexp(-1, keepdim=True)
+        if position:  # a finished beam goes on as itself alone, at no cost
+            alone = torch.full_like(best[0, 0], -torch.inf)
+            alone[0] = 0.0
+            best = torch.where(done[..., None], alone, best)
+            token = token.masked_fill(done[..., None], pad)
         total = (score[..., None] + best).flatten(1)
         score, pick = total.topk(min(beams, total.shape[1]), dim=-1)
         parent = pick // best.shape[-1]

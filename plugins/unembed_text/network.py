@@ -97,9 +97,7 @@ class InversionNetwork(nn.Module):
         self.difference = Projection(dimension + 1, hidden, positions, t5.d_model)
         self.dropout = float(t5.dropout_rate)
         self.heads = t5.num_heads
-        banned = torch.zeros(t5.vocab_size)
-        banned[[special.pad, special.start]] = -torch.inf
-        self.register_buffer("banned", banned, persistent=False)
+        self.register_buffer("never", torch.tensor([special.pad, special.start]), persistent=False)
         self.encoder_layer = _encoder_layer
         self.decoder_layer = _decoder_layer
         self.token_loss = _token_loss
@@ -202,9 +200,10 @@ class InversionNetwork(nn.Module):
         cache.filled, cache.length = end, cache.length + 1
         return _norm(decoder.final_layer_norm.weight, x)
 
-    def log_probabilities(self, hidden: Tensor) -> Tensor:
-        """Of every token after hidden states `[..., width]`, as float32 `[..., V]`."""
-        return F.log_softmax(F.linear(hidden, self.t5.lm_head.weight).float() + self.banned, -1)
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Of every token after hidden states `[..., width]`, as float32 `[..., V]`; padding and start get −∞."""
+        logits = F.linear(hidden, self.t5.lm_head.weight).float()
+        return logits.index_fill_(-1, self.never, -torch.inf)
 
 
 def _norm(weight: Tensor, x: Tensor) -> Tensor:

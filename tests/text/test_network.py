@@ -45,7 +45,8 @@ def batch() -> dict[str, torch.Tensor]:
 def peer_logits(network, states, mask, ids):
     attention = None if mask is None else (mask[:, 0, 0] == 0).long()
     out = network.t5(encoder_outputs=BaseModelOutput(states), attention_mask=attention, decoder_input_ids=ids)
-    return (out.logits + network.banned).log_softmax(-1)
+    out.logits[..., network.never] = -torch.inf
+    return out.logits.log_softmax(-1)
 
 
 @torch.no_grad()
@@ -80,7 +81,7 @@ def test_step_by_step_equals_transformers(network, batch) -> None:
     ids = torch.cat([torch.ones(5, 1, dtype=torch.long), batch["signals"]], 1)
     cache = network.start(states, mask, beams=1, length=7)
     hidden = torch.stack([network.step(ids[:, i : i + 1], cache)[:, 0] for i in range(7)], 1)
-    ours = network.log_probabilities(hidden)
+    ours = network.logits(hidden).log_softmax(-1)
     peer = peer_logits(network, states, mask, ids)
     seen = torch.isfinite(peer)
     assert torch.allclose(ours[seen], peer[seen], atol=1e-4)
