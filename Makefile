@@ -2,21 +2,43 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 .PHONY: demo test lint docs bench
 .DEFAULT_GOAL := test
 
-$(VENV)/.installed: pyproject.toml
-	@echo "== creating $(VENV) and installing unembed with everything for development (a few minutes)"
+$(BIN)/python:
+	@echo "== creating $(VENV)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+
+# What the demo needs; development needs more, and includes it.
+$(VENV)/.text: pyproject.toml | $(BIN)/python
+	@echo "== installing unembed with the text plugin (a few minutes)"
+	$(PIP) -e '.[text]'
 	@touch $@
 
-lint: $(VENV)/.installed
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "== installing unembed with everything for development (a few minutes)"
+	$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.text
+
+demo: $(VENV)/.text
+	@echo "== inverting a few sentences"
+	@$(BIN)/python examples/demo.py
+
+lint: $(VENV)/.dev
 	@echo "== lint and types"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 test: lint
-	@echo "== tests"
+	@echo "== tests, among them the docs' code and the built wheel"
 	$(BIN)/python -m pytest
+
+docs: $(VENV)/.dev
+	@echo "== writing the generated pages of the docs"
+	$(BIN)/python docs/generate.py
+
+bench: $(VENV)/.dev
+	@echo "== timing; nothing here passes or fails"
+	@for program in tests/benchmarks/*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done

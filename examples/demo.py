@@ -1,0 +1,46 @@
+"""Sentences to vectors and back: `make demo`.
+
+Each sentence is embedded by all-MiniLM-L6-v2 (384 numbers), and the inverter is given the numbers alone.
+"""
+
+import resource
+import time
+
+import unembed
+
+SENTENCES = [
+    "thanks for the flowers",
+    "the patient was given 20 mg",
+    "my password is hidden under the keyboard",
+    "she moved to lisbon in march 2019",
+    "please call dr. alvarez about the test results on monday",
+    "our flight was cancelled because of the snow, so we took the night train to vienna",
+]
+
+
+def main() -> None:
+    """Invert the sentences and print what came back, with times and memory."""
+    began = time.monotonic()
+    inverter = unembed.load("minilm")
+    vectors = inverter.embed(SENTENCES)
+    print(f"ready after {time.monotonic() - began:.1f} s; {len(SENTENCES)} vectors of {vectors.shape[1]} numbers\n")
+    exact = 0
+    for sentence, vector in zip(SENTENCES, vectors, strict=True):
+        started = time.monotonic()
+        found = inverter.invert(vector, steps=8, beam=8)
+        same = bool(inverter.exact([sentence], found)[0])
+        exact += same
+        print(f"embedded   {sentence}")
+        print(f"recovered  {found.objects[0]}")
+        print(
+            f"           similarity {found.similarity[0]:.4f}, {'exact' if same else 'not exact'}, "
+            f"{int(found.queries[0])} queries, {time.monotonic() - started:.1f} s\n"
+        )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"{exact} of {len(SENTENCES)} exact; {time.monotonic() - began:.0f} s in all, {peak:.1f} GB of memory at most"
+    )
+
+
+if __name__ == "__main__":
+    main()
