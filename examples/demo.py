@@ -4,6 +4,7 @@ Each sentence is embedded by all-MiniLM-L6-v2 (384 numbers), and the inverter is
 """
 
 import resource
+import sys
 import time
 
 import unembed
@@ -21,7 +22,10 @@ SENTENCES = [
 def main() -> None:
     """Invert the sentences and print what came back, with times and memory."""
     began = time.monotonic()
-    inverter = unembed.load("minilm")
+    try:
+        inverter = unembed.load("minilm")
+    except unembed.UnembedError as error:
+        sys.exit(f"error: {error}")
     vectors = inverter.embed(SENTENCES)
     print(f"ready after {time.monotonic() - began:.1f} s; {len(SENTENCES)} vectors of {vectors.shape[1]} numbers\n")
     exact = 0

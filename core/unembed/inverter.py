@@ -13,6 +13,7 @@ from unembed.interfaces import Codec, Corrector, Embedder, Hypothesizer
 from unembed.loop import Step, search
 
 if TYPE_CHECKING:
+    from unembed.checkpoint import Manifest
     from unembed.metrics import Metric
 
 __all__ = ["Inversion", "Inverter"]
@@ -38,7 +39,10 @@ class Inversion:
 
 @final
 class Inverter:
-    """Recovers objects from vectors. Built by `unembed.load`, or by hand from its four parts."""
+    """Recovers objects from vectors. Built by `unembed.load`, or by hand from its four parts.
+
+    `manifest` is that of the checkpoint it was loaded from, if it was: what it was trained on, what it reaches.
+    """
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Inverter:
         self.corrector = corrector
         self.codec = codec
         self.metrics = dict(metrics or {})
+        self.manifest: Manifest | None = None
 
     @property
     def dimension(self) -> int:

@@ -96,15 +96,18 @@ def load(name: str, *, device: "str | torch.device | None" = None, self_test: bo
     """
     place = _device(device)
     specs = _offers("inverters")
+    folder = Path(name).expanduser()
     if name in specs:
         inverter: Inverter = specs[name].load(place)
-        return inverter
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return open_checkpoint(folder, place, self_test=self_test)
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return open_checkpoint(_from_hub(name), place, self_test=self_test)
-    raise _unknown("inverter", name, specs, "a checkpoint folder or a hub id owner/name works too")
+    elif folder.is_dir():
+        inverter = open_checkpoint(folder, place)
+    elif name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        inverter = open_checkpoint(_from_hub(name), place)
+    else:
+        raise _unknown("inverter", name, specs, "a checkpoint folder or a hub id owner/name works too")
+    if self_test:
+        _test(inverter)
+    return inverter
 
 
 def load_embedder(name: str, *, device: "str | torch.device | None" = None) -> "Embedder":
@@ -126,13 +129,14 @@ def modality(name: str) -> Modality:
     return found
 
 
-def open_checkpoint(folder: Path, device: "torch.device", *, self_test: bool = False) -> "Inverter":
+def open_checkpoint(folder: Path, device: "torch.device") -> "Inverter":
     """Open a checkpoint folder with its modality's plugin and check that its embedder is the right one."""
     from unembed.checkpoint import read_manifest
     from unembed.fingerprinting import fingerprint, same
 
     manifest = read_manifest(folder)
     inverter = modality(manifest.modality).open(folder, manifest, device)
+    inverter.manifest = manifest
     wanted, found = manifest.embedder["fingerprint"], fingerprint(inverter.embedder, inverter.codec)
     if not same(wanted, found):
         raise EmbedderMismatchError(
@@ -140,15 +144,21 @@ def open_checkpoint(folder: Path, device: "torch.device", *, self_test: bool = F
             f"{inverter.embedder.name!r} answers otherwise (fingerprint {found['hash']}); install the embedder "
             f"that it names, or load another inverter"
         )
-    if self_test and manifest.self_test is not None:
-        test = manifest.self_test
-        got = inverter.invert(inverter.embed([test["object"]]), steps=test["steps"], beam=test["beam"])
-        if float(got.similarity[0]) < test["similarity"] - 0.02:
-            raise CheckpointError(
-                f"{folder} fails its self-test: similarity {float(got.similarity[0]):.3f}, {test['similarity']:.3f} "
-                f"when it was saved; its weights may be damaged"
-            )
     return inverter
+
+
+def _test(inverter: "Inverter") -> None:
+    """Invert what the checkpoint's self-test names; raises CheckpointError when it comes back worse than it did."""
+    test = inverter.manifest.self_test if inverter.manifest is not None else None
+    if test is None:
+        raise CheckpointError(f"inverter {inverter.name!r} has no self-test to run")
+    found = inverter.invert(inverter.embed([test["object"]]), steps=test["steps"], beam=test["beam"])
+    reached = float(found.similarity[0])
+    if reached < test["similarity"] - 0.02:
+        raise CheckpointError(
+            f"inverter {inverter.name!r} fails its self-test: similarity {reached:.3f}, {test['similarity']:.3f} when "
+            f"it was saved; its weights may be damaged"
+        )
 
 
 @cache

@@ -108,7 +108,10 @@ def test_load_runs_the_self_test_when_asked(toy_plugin, checkpoint, tmp_path) ->
     inverter = registry.load(str(checkpoint))
     reached = inverter.invert(inverter.embed(["cafe"]), steps=1, beam=2).similarity.item()
     test = {"object": "cafe", "steps": 1, "beam": 2, "similarity": reached}
-    registry.load(edited(checkpoint, tmp_path / "good", self_test=test), self_test=True)
+    good = registry.load(edited(checkpoint, tmp_path / "good", self_test=test), self_test=True)
+    assert good.manifest.training["steps"] == 1
+    with pytest.raises(CheckpointError, match="no self-test to run"):
+        registry.load(str(checkpoint), self_test=True)
     bad = edited(checkpoint, tmp_path / "bad", self_test=test | {"similarity": reached + 0.1})
     registry.load(bad)
     with pytest.raises(CheckpointError, match="self-test"):
