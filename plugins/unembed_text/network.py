@@ -41,21 +41,21 @@ class Cache:
     cross: list[tuple[Tensor, Tensor]]  # [R, H, S, d]
     mask: Tensor | None  # [R, 1, 1, S] additive
     places: Tensor  # [slots], the position of each slot
-    lineage: Tensor | None  # [R, beams, filled] bool; None with one beam
+    lineage: Tensor  # [R, beams so far, slots] bool
+    granule: int  # slots are attended to in multiples of so many
     filled: int = 0
     length: int = 0
 
     def reorder(self, parent: Tensor) -> None:
         """Beam i of each row becomes a child of beam `parent[row, i]`; `parent` is `[R, beams]`."""
-        if self.lineage is not None:
-            self.lineage = self.lineage.gather(1, parent[..., None].expand(-1, -1, self.filled))
+        self.lineage = self.lineage.gather(1, parent[..., None].expand(-1, -1, self.lineage.shape[2]))
 
     def keep(self, rows: Tensor) -> None:
         """Drop the rows that the mask `[R]` leaves out."""
         self.own = [(key[rows], value[rows]) for key, value in self.own]
         self.cross = [(key[rows], value[rows]) for key, value in self.cross]
         self.mask = None if self.mask is None else self.mask[rows]
-        self.lineage = None if self.lineage is None else self.lineage[rows]
+        self.lineage = self.lineage[rows]
 
 
 class Projection(nn.Module):
@@ -173,31 +173,32 @@ class InversionNetwork(nn.Module):
             attention = block.layer[1].EncDecAttention
             cross.append((_heads(attention.k(states), self.heads), _heads(attention.v(states), self.heads)))
         key = cross[0][0]
-        rows, slots = len(key), 1 + (length - 1) * beams  # all beams begin as one
-        own = [tuple(key.new_empty(rows, self.heads, slots, key.shape[-1]) for _ in range(2)) for _ in cross]
+        granule = 8 * beams  # few different shapes, with sides that matrix units like
+        slots = 1 + (length - 1) * beams  # all beams begin as one
+        slots = -(-slots // granule) * granule
+        own = [tuple(key.new_zeros(len(key), self.heads, slots, key.shape[-1]) for _ in range(2)) for _ in cross]
         places = (torch.arange(slots, device=key.device) + beams - 1) // beams
-        lineage = None if beams == 1 else torch.ones(rows, 1, 0, dtype=torch.bool, device=key.device)
-        return Cache(own=own, cross=cross, mask=mask, places=places, lineage=lineage)
+        lineage = torch.zeros(len(key), 1, slots, dtype=torch.bool, device=key.device)
+        return Cache(own=own, cross=cross, mask=mask, places=places, lineage=lineage, granule=granule)
 
     def step(self, ids: Tensor, cache: Cache) -> Tensor:
         """Last hidden states `[R, beams, width]` after one more token `[R, beams]`; the cache grows by it."""
         decoder = self.t5.decoder
-        rows, beams = ids.shape
+        beams = ids.shape[1]
         x = _working(self.t5.shared(ids))
         first = decoder.block[0].layer[0].SelfAttention
         bias = first.compute_bias(1, cache.length + 1, device=x.device, past_seen_tokens=cache.length)
-        begin, end = cache.filled, cache.filled + beams
-        bias = bias[..., cache.places[:end]]
-        if cache.lineage is not None:
-            itself = torch.eye(beams, dtype=torch.bool, device=x.device).expand(rows, -1, -1)
-            cache.lineage = torch.cat([cache.lineage, itself], -1)
-            bias = bias.masked_fill(~cache.lineage[:, None], -1e9)
+        begin, filled = cache.filled, cache.filled + beams
+        cache.lineage[:, :, begin:filled] = torch.eye(beams, dtype=torch.bool, device=x.device)
+        end = -(-filled // cache.granule) * cache.granule
+        bias = bias[..., cache.places[:end].clamp_max(cache.length)]
+        bias = bias.masked_fill(~cache.lineage[:, None, :, :end], -1e9)
         for block, (keys, values), cross in zip(decoder.block, cache.own, cache.cross, strict=True):
             weights = _weights(block)
-            query, keys[:, :, begin:end], values[:, :, begin:end] = self.project(x, self.heads, weights[:4])
+            query, keys[:, :, begin:filled], values[:, :, begin:filled] = self.project(x, self.heads, weights[:4])
             own = keys[:, :, :end], values[:, :, :end]
             x = self.finish(x, query, own, bias, cross, cache.mask, self.heads, weights[4:])
-        cache.filled, cache.length = end, cache.length + 1
+        cache.filled, cache.length = filled, cache.length + 1
         return _norm(decoder.final_layer_norm.weight, x)
 
     def logits(self, hidden: Tensor) -> Tensor:
