@@ -43,7 +43,7 @@ class SentenceTransformerEmbedder(Embedder):
         pad = self.tokenizer.pad_token_id
         lengths = (signals != pad).sum(1)
         order = lengths.argsort(descending=True, stable=True)
-        size = 4096 if signals.is_cuda else 64
+        size = 16384 if signals.is_cuda else 64
         parts = []
         for rows in order.split(size):
             longest = int(lengths[rows[0]])
