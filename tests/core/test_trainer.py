@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -16,10 +18,10 @@ from unembed.training import TrainConfig, Trainer, train
 BASE = {"modality": "toy", "steps": 40, "round_steps": 4, "guess_steps": 8, "save_every": 8, "evaluate_every": 16}
 
 
-def trainer(folder, *, resume=False, on_event=lambda *event: None, **changes):
+def trainer(folder, *, resume=False, **changes):
     config = parse(TrainConfig, {**BASE, "output": folder, **changes}, "test")
     recipe = ToyRecipe({"device": "cpu", "seed": config.seed})
-    return Trainer(config, recipe, resume=resume, on_event=on_event)
+    return Trainer(config, recipe, resume=resume)
 
 
 def weights(made):
@@ -45,7 +47,7 @@ def test_run_lowers_the_loss(tmp_path) -> None:
         for name in losses.keys() & values.keys():
             losses[name].append(values[name])
 
-    trainer(tmp_path, on_event=on_event, steps=400, round_steps=10, guess_steps=100).run()
+    trainer(tmp_path, steps=400, round_steps=10, guess_steps=100).run(on_event)
     assert losses["guess_loss"][-1] < 0.75 * losses["guess_loss"][0]
     assert losses["correct_loss"][-1] < losses["guess_loss"][-1]
 
@@ -68,7 +70,7 @@ def test_resume_after_a_kill_gives_the_same_weights(tmp_path, whole, moment, nth
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trainer(tmp_path, on_event=die).run()
+        trainer(tmp_path).run(die)
     made = trainer(tmp_path, resume=True)
     made.run()
     assert same(weights(made), whole)
@@ -162,3 +164,29 @@ def test_train_refuses_a_config_that_is_none(tmp_path) -> None:
 
 def test_the_toy_is_found_by_its_entry_point() -> None:
     assert EntryPoint("toy", "unembed.testing.toy", "unembed").load().register_inverters()[0].name == "toy"
+
+
+LAUNCHED = """
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from unembed import registry
+from unembed.training import train
+
+point = EntryPoint("toy", "unembed.testing.toy", "unembed")
+registry.entry_points = lambda group: (point,)
+train(Path(sys.argv[1]), overrides=["steps=12", "guess_steps=4"])
+"""
+
+
+@pytest.mark.slow
+def test_train_on_two_processes_sees_twice_the_examples(config, tmp_path) -> None:
+    (tmp_path / "launched.py").write_text(LAUNCHED)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29871"]
+    found = subprocess.run(
+        [*command, str(tmp_path / "launched.py"), str(config)], capture_output=True, text=True, timeout=120
+    )
+    assert found.returncode == 0, found.stderr[-2000:]
+    training = json.loads((tmp_path / "run" / "checkpoint" / "manifest.json").read_text())["training"]
+    assert (training["steps"], training["examples"]) == (12, 2 * 12 * 64)
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1

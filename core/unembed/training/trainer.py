@@ -25,6 +25,13 @@ __all__ = ["Trainer"]
 log = logging.getLogger("unembed.training")
 
 
+OnEvent = Callable[[str, int, dict[str, Any]], None]
+
+
+def _ignore(kind: str, step: int, values: dict[str, Any]) -> None:
+    pass
+
+
 class Example(NamedTuple):
     """One training batch; the corrector's when it has a hypothesis."""
 
@@ -35,22 +42,20 @@ class Example(NamedTuple):
 
 
 class Trainer:
-    """Runs one config to its end, or to `max_seconds`. `on_event` gets every scalar, sample and save."""
+    """Runs one config to its end, or to `max_seconds`, on one device or, under a launcher, on several."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        recipe: Recipe,
-        *,
-        resume: bool,
-        on_event: Callable[[str, int, dict[str, Any]], None],
-    ) -> None:
-        from accelerate import Accelerator
+    def __init__(self, config: TrainConfig, recipe: Recipe, *, resume: bool = False) -> None:
+        from accelerate import Accelerator, DistributedDataParallelKwargs
 
         self.config = config
         self.recipe = recipe
-        self.on_event = on_event
-        self.accelerator = Accelerator(mixed_precision=config.precision, cpu=recipe.embedder.device.type == "cpu")
+        self.on_event: OnEvent = _ignore
+        self.accelerator = Accelerator(
+            mixed_precision=config.precision,
+            cpu=recipe.embedder.device.type == "cpu",
+            # First guesses leave the parameters that read hypotheses unused.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
         inner = optimizer(recipe.network.parameters(), rate=config.rate, weight_decay=config.weight_decay)
         self.network, self.optimizer = self.accelerator.prepare(recipe.network, inner)
         self.step = 0
@@ -61,16 +66,18 @@ class Trainer:
         if resume and self.state_file.exists():
             self._load()
 
-    def run(self) -> None:
-        """Train; returns when all steps are done or the time is up, with everything saved."""
+    def run(self, on_event: OnEvent | None = None) -> None:
+        """Train until all steps are done or the time is up, and save. `on_event` gets scalars, samples and saves."""
         config, began = self.config, time.monotonic()
+        self.on_event = on_event or _ignore
         if config.compile:
             self.recipe.compile()
         start, last_saved, last_measured = self.seconds, self.step, self.step
         while self._progress() < 1:
             self._round()
-            self.seconds = start + time.monotonic() - began
-            late = config.max_seconds is not None and time.monotonic() - began > config.max_seconds
+            spent = self._agreed(time.monotonic() - began)
+            self.seconds = start + spent
+            late = config.max_seconds is not None and spent > config.max_seconds
             if self.step - last_saved >= config.save_every or late or self._progress() >= 1:
                 self._save()
                 last_saved = self.step
@@ -112,7 +119,8 @@ class Trainer:
             for name, kind in (("guess_loss", False), ("correct_loss", True))
             if losses[kind]
         }
-        seconds = time.monotonic() - began
+        seconds = self._agreed(time.monotonic() - began)
+        examples *= self.accelerator.num_processes
         self.examples += examples
         self.pace = seconds / count
         self.on_event(
@@ -126,6 +134,13 @@ class Trainer:
                 "rate": factor,
             },
         )
+
+    def _agreed(self, seconds: float) -> float:
+        """The main process's clock, so that all processes decay and stop together."""
+        from accelerate.utils import broadcast_object_list
+
+        (agreed,) = broadcast_object_list([seconds])
+        return float(agreed)
 
     def _progress(self, ahead: float = 0.0) -> float:
         """How far training is `ahead` seconds after the round began, 0 to 1: by steps or by time, the further."""
