@@ -20,13 +20,13 @@ class Windows:
         tokenizer: Any,
         *,
         longest: int,
-        buckets: int,
+        shares: Sequence[float],
         anywhere: float,
         batch_tokens: int,
         device: torch.device | str = "cpu",
     ) -> None:
         self.longest = longest
-        self.buckets = buckets
+        self.shares = torch.tensor(shares, dtype=torch.float64)
         self.anywhere = anywhere
         self.batch_tokens = batch_tokens
         self.pad = tokenizer.pad_token_id
@@ -47,9 +47,9 @@ class Windows:
         self.tokens, self.ends, self.starts = tokens.to(device), self.ends.to(device), self.starts.to(device)
 
     def batch(self, generator: torch.Generator) -> Tensor:
-        """One batch of ids `[N, L]`, padded: lengths from one bucket, N such that N·(L+8) is about constant."""
-        size = self.longest // self.buckets
-        bucket = int(torch.randint(self.buckets, (), generator=generator))
+        """One batch of ids `[N, L]`, padded: lengths from one range, N such that N·(L+8) is about constant."""
+        size = self.longest // len(self.shares)
+        bucket = int(self.shares.multinomial(1, generator=generator))
         top = size * (bucket + 1)
         rows = max(1, self.batch_tokens // (top + 8))
         # All randomness is the CPU generator's, so that every device draws the same windows.

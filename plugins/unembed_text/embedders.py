@@ -39,6 +39,13 @@ class SentenceTransformerEmbedder(Embedder):
         normalized = any(type(module).__name__ == "Normalize" for module in model)
         super().__init__(name=name, modality="text", dimension=int(width), normalized=normalized, device=device)
 
+    def compile_layers(self) -> None:
+        """Compile what repeats in the model: for training, where queries come by the million."""
+        for module in self._model.modules():
+            if isinstance(module, torch.nn.ModuleList):
+                for layer in module:
+                    layer.compile(dynamic=True)
+
     def _embed(self, signals: Tensor) -> Tensor:
         pad = self.tokenizer.pad_token_id
         lengths = (signals != pad).sum(1)

@@ -20,7 +20,7 @@ NOISES = 64
 def sample(
     network: InversionNetwork,
     states: Tensor,
-    mask: Tensor | None,
+    mask: Tensor,
     *,
     length: int,
     temperature: Tensor,
@@ -51,7 +51,7 @@ def sample(
 
 
 @torch.no_grad()
-def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor | None, *, beams: int, length: int) -> Tensor:
+def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor, *, beams: int, length: int) -> Tensor:
     """The `beams` most likely texts of each row, best first, as ids `[R, beams, length]` padded.
 
     A finished text keeps its beam and its score; a row ends when all of its beams have.

@@ -39,7 +39,7 @@ class Cache:
 
     own: list[tuple[Tensor, Tensor]]  # [R, H, slots, d], filled from the left
     cross: list[tuple[Tensor, Tensor]]  # [R, H, S, d]
-    mask: Tensor | None  # [R, 1, 1, S] additive
+    mask: Tensor  # [R, 1, 1, S] additive
     places: Tensor  # [slots], the position of each slot
     lineage: Tensor  # [R, beams so far, slots] bool
     granule: int  # slots are attended to in multiples of so many
@@ -54,7 +54,7 @@ class Cache:
         """Drop the rows that the mask `[R]` leaves out."""
         self.own = [(key[rows], value[rows]) for key, value in self.own]
         self.cross = [(key[rows], value[rows]) for key, value in self.cross]
-        self.mask = None if self.mask is None else self.mask[rows]
+        self.mask = self.mask[rows]
         self.lineage = self.lineage[rows]
 
 
@@ -112,16 +112,14 @@ class InversionNetwork(nn.Module):
         for name in ("encoder_layer", "decoder_layer", "token_loss", "project", "finish", "pick"):
             setattr(self, name, torch.compile(getattr(self, name)))
 
-    def encode(
-        self, target: Tensor, hypothesis: Tensor | None, embedding: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+    def encode(self, target: Tensor, hypothesis: Tensor | None, embedding: Tensor | None) -> tuple[Tensor, Tensor]:
         """Encoder states `[N, S, width]` and the additive mask `[N, 1, 1, S]` of the hypothesis's padding.
 
         `target` and `embedding` are `[N, D]`, `hypothesis` ids `[N, L]`; the last two come together or not.
         """
         unit = target.shape[-1] ** 0.5
         target = F.normalize(target, dim=-1)
-        parts, mask = [self.target(target * unit)], None
+        parts = [self.target(target * unit)]
         if hypothesis is not None and embedding is not None:
             embedding = F.normalize(embedding, dim=-1)
             gap = target - embedding
@@ -131,14 +129,14 @@ class InversionNetwork(nn.Module):
                 self.difference(torch.cat([gap / size * unit, size.log()], -1)),
                 self.t5.shared(hypothesis),
             ]
-            positions = sum(part.shape[1] for part in parts[:-1])
-            padded = F.pad(hypothesis == self.special.pad, (positions, 0))
-            mask = torch.zeros(padded.shape, device=target.device).masked_fill(padded, -1e9)[:, None, None]
         x = F.dropout(torch.cat([part.to(parts[0].dtype) for part in parts], 1), self.dropout, self.training)
+        mask = torch.zeros(x.shape[:2], device=x.device)
+        if hypothesis is not None:
+            mask[:, -hypothesis.shape[1] :].masked_fill_(hypothesis == self.special.pad, -1e9)
+        mask = mask[:, None, None]
         encoder = self.t5.encoder
         attention = encoder.block[0].layer[0].SelfAttention
-        bias = attention.compute_bias(x.shape[1], x.shape[1], device=x.device)
-        bias = bias if mask is None else bias + mask
+        bias = attention.compute_bias(x.shape[1], x.shape[1], device=x.device) + mask
         for block in encoder.block:
             x = self.encoder_layer(x, bias, self.heads, self.dropout, self.training, _weights(block))
         return F.dropout(_norm(encoder.final_layer_norm.weight, x), self.dropout, self.training), mask
@@ -166,7 +164,7 @@ class InversionNetwork(nn.Module):
         x = F.dropout(_norm(decoder.final_layer_norm.weight, x), self.dropout, self.training)
         return self.token_loss(x, self.t5.lm_head.weight, labels, self.special.pad)
 
-    def start(self, states: Tensor, mask: Tensor | None, *, beams: int, length: int) -> Cache:
+    def start(self, states: Tensor, mask: Tensor, *, beams: int, length: int) -> Cache:
         """An empty cache over encoder states `[R, S, width]` for `length` tokens of `beams` texts a row."""
         cross = []
         for block in self.t5.decoder.block:
@@ -225,32 +223,49 @@ def _merge(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     # T5 doesn't scale the scores; its initialisation does.
     if query.shape[2] == 1:
         # Products of one row each leave a GPU idle; fused, these sums read every key and value once.
         scores = (query.float() * key.float()).sum(-1)[:, :, None]
-        scores = scores if bias is None else scores + bias
-        mixed = scores.softmax(-1).transpose(-1, -2) * value.float()
+        mixed = (scores + bias).softmax(-1).transpose(-1, -2) * value.float()
         return mixed.sum(2, keepdim=True).to(value.dtype)
-    scores = (query @ key.transpose(-1, -2)).float()
-    scores = scores if bias is None else scores + bias
-    return scores.softmax(-1).to(value.dtype) @ value
+    length = query.shape[2]
+    if query.is_cuda:
+        query, key, value, bias = _aligned(query, key, value, bias)
+    scores = (query @ key.transpose(-1, -2)).float() + bias
+    return (scores.softmax(-1).to(value.dtype) @ value)[:, :, :length]
 
 
-def _feed(x: Tensor, norm: Tensor, enter: Tensor, gate: Tensor, leave: Tensor) -> Tensor:
-    y = _norm(norm, x)
-    return F.linear(F.gelu(F.linear(y, enter), approximate="tanh") * F.linear(y, gate), leave)
+def _aligned(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    """The same attention with both lengths rounded up to multiples of 8, which matrix units want."""
+    rows, columns = -query.shape[2] % 8, -key.shape[2] % 8
+    query = F.pad(query, (0, 0, 0, rows))
+    key, value = (F.pad(x, (0, 0, 0, columns)) for x in (key, value))
+    bias = F.pad(bias, (0, columns), value=-1e9)
+    return query, key, value, bias if bias.shape[2] == 1 else F.pad(bias, (0, 0, 0, rows))
 
 
-def _project(x: Tensor, heads: int, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def _linears(x: Tensor, weights: Sequence[Tensor], together: bool) -> Sequence[Tensor]:
+    """Linear maps of one input; `together` as one product, which pays where there are many rows."""
+    if not together:
+        return [F.linear(x, weight) for weight in weights]
+    return F.linear(x, torch.cat(list(weights))).split([len(weight) for weight in weights], -1)
+
+
+def _feed(x: Tensor, weights: Sequence[Tensor], training: bool = False) -> Tensor:
+    norm, enter, gate, leave = weights
+    enter, gate = _linears(_norm(norm, x), (enter, gate), training)
+    return F.linear(F.gelu(enter, approximate="tanh") * gate, leave)
+
+
+def _project(x: Tensor, heads: int, weights: Sequence[Tensor], training: bool = False) -> tuple[Tensor, ...]:
     norm, *parts = weights
-    y = _norm(norm, x)
-    return tuple(_heads(F.linear(y, part), heads) for part in parts)
+    return tuple(_heads(part, heads) for part in _linears(_norm(norm, x), parts, training))
 
 
 def _own(x: Tensor, bias: Tensor, heads: int, rate: float, training: bool, weights: Sequence[Tensor]) -> Tensor:
-    y = F.linear(_merge(_attend(*_project(x, heads, weights[:4]), bias)), weights[4])
+    y = F.linear(_merge(_attend(*_project(x, heads, weights[:4], training), bias)), weights[4])
     return x + F.dropout(y, rate, training)
 
 
@@ -258,14 +273,14 @@ def _encoder_layer(
     x: Tensor, bias: Tensor, heads: int, rate: float, training: bool, weights: Sequence[Tensor]
 ) -> Tensor:
     x = _own(x, bias, heads, rate, training, weights[:5])
-    return x + F.dropout(_feed(x, *weights[5:]), rate, training)
+    return x + F.dropout(_feed(x, weights[5:], training), rate, training)
 
 
 def _decoder_layer(
     x: Tensor,
     bias: Tensor,
     states: Tensor,
-    mask: Tensor | None,
+    mask: Tensor,
     heads: int,
     rate: float,
     training: bool,
@@ -274,9 +289,9 @@ def _decoder_layer(
     x = _own(x, bias, heads, rate, training, weights[:5])
     norm, q, k, v, leave = weights[5:10]
     query = _heads(F.linear(_norm(norm, x), q), heads)
-    key, value = _heads(F.linear(states, k), heads), _heads(F.linear(states, v), heads)
+    key, value = (_heads(part, heads) for part in _linears(states, (k, v), training))
     x = x + F.dropout(F.linear(_merge(_attend(query, key, value, mask)), leave), rate, training)
-    return x + F.dropout(_feed(x, *weights[10:]), rate, training)
+    return x + F.dropout(_feed(x, weights[10:], training), rate, training)
 
 
 def _finish(
@@ -285,7 +300,7 @@ def _finish(
     own: tuple[Tensor, Tensor],
     bias: Tensor,
     cross: tuple[Tensor, Tensor],
-    mask: Tensor | None,
+    mask: Tensor,
     heads: int,
     weights: Sequence[Tensor],
 ) -> Tensor:
@@ -294,7 +309,7 @@ def _finish(
     norm, q, _, _, leave = weights[1:6]
     query = _heads(F.linear(_norm(norm, x), q), heads)
     x = x + F.linear(_merge(_attend(query, *cross, mask)), leave)
-    return x + _feed(x, *weights[6:])
+    return x + _feed(x, weights[6:])
 
 
 def _weights(block: nn.Module) -> list[Tensor]:
@@ -312,8 +327,10 @@ def _weights(block: nn.Module) -> list[Tensor]:
 
 
 def _logits(x: Tensor, weight: Tensor) -> Tensor:
-    # Matrix units want sides that are multiples of 8, which a vocabulary rarely is.
-    return F.linear(x, F.pad(weight, (0, 0, 0, -len(weight) % 8)))[..., : len(weight)].float()
+    # Matrix units want sides that are multiples of 8, which a vocabulary rarely is: the rest gets no probability.
+    size = len(weight)
+    logits = F.linear(x, F.pad(weight, (0, 0, 0, -size % 8))).float()
+    return logits.masked_fill(torch.arange(logits.shape[-1], device=x.device) >= size, -1e9)
 
 
 def _token_loss(x: Tensor, weight: Tensor, labels: Tensor, pad: int) -> Tensor:
@@ -322,6 +339,6 @@ def _token_loss(x: Tensor, weight: Tensor, labels: Tensor, pad: int) -> Tensor:
 
 def _pick(hidden: Tensor, weight: Tensor, banned: Tensor, temperature: Tensor, noise: Tensor) -> Tensor:
     """Sample a token a row by the Gumbel maximum; row i takes the noise of row i modulo its count."""
-    logits = _logits(hidden, weight) + banned
+    logits = _logits(hidden, weight)[..., : len(weight)] + banned
     shared = noise[torch.arange(len(hidden), device=hidden.device) % len(noise)]
     return (logits + temperature[:, None] * shared).argmax(-1)

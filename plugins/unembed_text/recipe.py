@@ -33,7 +33,7 @@ class TextRecipeConfig(Config):
     dropout: float = 0.1
     longest: int = Field(32, ge=1, description="tokens of the longest window")
     length: int = Field(40, ge=1, description="most tokens that the inverter writes")
-    buckets: int = Field(4, ge=1)
+    shares: list[float] = Field([1, 1, 1, 1], min_length=1, description="of batches, for equal ranges of length")
     anywhere: float = Field(0.15, description="share of windows that start anywhere, not at a sentence")
     batch_tokens: int = 8192
     positions: int = 8
@@ -57,7 +57,7 @@ class TextRecipe(Recipe):
             [text for path in config.train for text in read_passages(path)],
             tokenizer,
             longest=config.longest,
-            buckets=config.buckets,
+            shares=config.shares,
             anywhere=config.anywhere,
             batch_tokens=config.batch_tokens,
             device=config.device,
@@ -131,8 +131,14 @@ class TextRecipe(Recipe):
         self.network.train()
         return ids
 
+    def embed(self, signals: Tensor) -> Tensor:
+        # Half precision moves a vector by less than a thousandth, and hypotheses are much further off.
+        with torch.autocast("cuda", torch.float16, enabled=self.embedder.device.type == "cuda"):
+            return self.embedder.embed(signals)
+
     def compile(self) -> None:
         self.network.compile_layers()
+        self.embedder.compile_layers()
 
     def inverter(self) -> Inverter:
         return build_inverter(self.options.name, self.network, self.embedder, self.options.length)

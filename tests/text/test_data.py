@@ -11,7 +11,7 @@ PASSAGES = ["one two three. four five six seven! eight", "alpha beta gamma delta
 @pytest.fixture(scope="module")
 def make(codec):
     def build(**changes) -> Windows:
-        options = {"longest": 8, "buckets": 2, "anywhere": 0.0, "batch_tokens": 600} | changes
+        options = {"longest": 8, "shares": [1, 1], "anywhere": 0.0, "batch_tokens": 600} | changes
         return Windows(PASSAGES, codec.tokenizer, **options)
 
     return build

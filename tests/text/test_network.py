@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
+import unembed_text.network as network_module
 from unembed_text.generation import beam_search, sample
 from unembed_text.network import InversionNetwork, Special
 
@@ -43,7 +44,7 @@ def batch() -> dict[str, torch.Tensor]:
 
 
 def peer_logits(network, states, mask, ids):
-    attention = None if mask is None else (mask[:, 0, 0] == 0).long()
+    attention = (mask[:, 0, 0] == 0).long()
     out = network.t5(encoder_outputs=BaseModelOutput(states), attention_mask=attention, decoder_input_ids=ids)
     out.logits[..., network.never] = -torch.inf
     return out.logits.log_softmax(-1)
@@ -52,7 +53,7 @@ def peer_logits(network, states, mask, ids):
 @torch.no_grad()
 def test_encode_equals_transformers(network, batch) -> None:
     states, mask = network.encode(batch["target"], None, None)
-    assert mask is None
+    assert not mask.any()
     unit = torch.nn.functional.normalize(batch["target"], dim=-1) * 12**0.5
     peer = network.t5.encoder(inputs_embeds=network.target(unit)).last_hidden_state
     assert torch.allclose(states, peer, atol=1e-5)
@@ -73,6 +74,25 @@ def test_loss_equals_transformers(network, batch) -> None:
         labels = [*batch["signals"][row, :length].tolist(), 2]
         terms += [-logits[row, place, label] for place, label in enumerate(labels)]
     assert torch.allclose(network(**batch), torch.stack(terms).mean(), atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("aligned", [False, True], ids=["plain", "aligned"])
+def test_the_path_for_training_computes_the_same(network, batch, aligned, monkeypatch) -> None:
+    plain = network(**batch)
+    if aligned:  # as on a GPU
+        attend = network_module._attend
+
+        def rounded(query, *rest):
+            return attend(*network_module._aligned(query, *rest))[:, :, : query.shape[2]]
+
+        monkeypatch.setattr(network_module, "_attend", rounded)
+    monkeypatch.setattr(network, "dropout", 0.0)
+    try:
+        trained = network.train()(**batch)
+    finally:
+        network.eval()
+    assert torch.allclose(trained, plain, atol=1e-5)
 
 
 @torch.no_grad()

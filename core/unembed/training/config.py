@@ -25,8 +25,7 @@ class TrainConfig(Config):
     weight_decay: float = Field(0.0, ge=0)
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
     guess_steps: int = Field(2_000, ge=0, description="steps of first guesses alone, before corrections")
-    guess_share: float = Field(0.3, ge=0, le=1, description="share of first guesses after that")
-    depth: int = Field(2, ge=1, description="most rounds from which a training hypothesis comes")
+    depth: int = Field(2, ge=1, description="hypotheses a target: its first guess, that one's correction, …")
     precision: Literal["no", "bf16", "fp16"] = "no"
     compile: bool = False
     device: str | None = None

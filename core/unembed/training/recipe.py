@@ -27,6 +27,10 @@ class Recipe(ABC):
     def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
         """`count` batches of signals drawn with the CPU `generator` and nothing else."""
 
+    def embed(self, signals: Tensor) -> Tensor:
+        """The black box as training asks it: a plugin may trade some of its precision for speed."""
+        return self.embedder.embed(signals)
+
     @abstractmethod
     def propose(
         self,

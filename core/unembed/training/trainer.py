@@ -1,9 +1,10 @@
 """Training a hypothesizer and a corrector on the network's own hypotheses, for any modality.
 
-A round: draw signals, embed them with the black box, let the current network make the hypotheses that the
-corrector will see (0 to `depth` − 1 corrections deep), embed those, then take `round_steps` optimizer steps.
+A round: draw signals, embed them with the black box, let the current network guess and then correct its guess
+`depth` − 1 times, embed all of these, then take `round_steps` optimizer steps. So every target serves the
+hypothesizer once and the corrector `depth` times, and nothing is generated or embedded for one example alone.
 Hypotheses are made before any step on their targets, in large batches where generation is cheap. All
-randomness of a round is seeded by (seed, round), so a killed run resumes exactly from its last save.
+randomness of a round is seeded by (seed, step), so a killed run resumes exactly from its last save.
 """
 
 import logging
@@ -37,8 +38,8 @@ class Example(NamedTuple):
 
     target: Tensor
     signals: Tensor
-    hypothesis: Tensor | None
-    embedding: Tensor | None
+    hypothesis: Tensor | None = None
+    embedding: Tensor | None = None
 
 
 class Trainer:
@@ -150,39 +151,26 @@ class Trainer:
     def _examples(self, count: int, draw: torch.Generator, noise: torch.Generator) -> list[Example]:
         """The round's batches, shuffled; those of one shape get their hypotheses in one go."""
         recipe, examples = self.recipe, []
-        groups: dict[torch.Size, list[tuple[int, Tensor]]] = {}
-        for signals in recipe.batches(count, draw):
-            correct = self.step >= self.config.guess_steps
-            guess = not correct or torch.rand((), generator=draw).item() < self.config.guess_share
-            depth = 0 if guess else int(torch.randint(1, self.config.depth + 1, (), generator=draw))
-            groups.setdefault(signals.shape[1:], []).append((depth, signals))
-        for members in groups.values():
-            members.sort(key=lambda member: -member[0])  # the deepest first, so that each round is a prefix
-            sizes = [len(signals) for _, signals in members]
-            signals = torch.cat([signals for _, signals in members]).to(recipe.embedder.device)
-            target = recipe.embedder.embed(signals)
-            hypothesis, embedding = signals, target  # replaced in the rows that are to be corrected
-            for depth in range(1, members[0][0] + 1):
-                rows = sum(size for size, (deep, _) in zip(sizes, members, strict=True) if deep >= depth)
-                first = depth == 1
-                with torch.no_grad(), self.accelerator.autocast():
-                    made = recipe.propose(
-                        target[:rows],
-                        None if first else hypothesis[:rows],
-                        None if first else embedding[:rows],
-                        signals.shape,
-                        noise,
-                    )
-                    hypothesis = torch.cat([made, hypothesis[rows:]])
-                    embedding = torch.cat([recipe.embedder.embed(made), embedding[rows:]])
-            start = 0
-            for (depth, _), size in zip(members, sizes, strict=True):
-                part = slice(start, start + size)
-                correction = (hypothesis[part], embedding[part]) if depth else (None, None)
-                examples.append(Example(target[part], signals[part], *correction))
-                start += size
+        depth = self.config.depth if self.step >= self.config.guess_steps else 0
+        groups: dict[torch.Size, list[Tensor]] = {}
+        for signals in recipe.batches(-(-count // (depth + 1)), draw):
+            groups.setdefault(signals.shape[1:], []).append(signals)
+        for batches in groups.values():
+            sizes = [len(signals) for signals in batches]
+            signals = torch.cat(batches).to(recipe.embedder.device)
+            target = recipe.embed(signals)
+            parts = [target, signals]
+            hypothesis: Tensor | None = None
+            embedding: Tensor | None = None
+            for done in range(depth + 1):
+                examples += [Example(*rows) for rows in zip(*(torch.split(x, sizes) for x in parts), strict=True)]
+                if done < depth:
+                    with torch.no_grad(), self.accelerator.autocast():
+                        hypothesis = recipe.propose(target, hypothesis, embedding, signals.shape, noise)
+                    embedding = recipe.embed(hypothesis)
+                    parts = [target, signals, hypothesis, embedding]
         order = torch.randperm(len(examples), generator=draw).tolist()
-        return [examples[index] for index in order]
+        return [examples[index] for index in order[:count]]
 
     def _evaluate(self) -> None:
         if not self.accelerator.is_main_process:
