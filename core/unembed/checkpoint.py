@@ -86,6 +86,8 @@ def save_checkpoint(
     written = manifest.model_copy(update={"tensors": entries})
     (temporary / "manifest.json").write_text(json.dumps(written.model_dump(mode="json"), indent=1) + "\n")
     os.chmod(temporary, 0o755)
+    for path in temporary.iterdir():
+        path.chmod(0o644)  # safetensors keeps its files to their owner
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

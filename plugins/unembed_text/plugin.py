@@ -37,14 +37,8 @@ def register_modalities() -> list[Modality]:
 
 
 def _minilm(device: "torch.device") -> "Inverter":
-    from unembed.errors import CheckpointError
     from unembed.registry import open_checkpoint
 
-    if not (WEIGHTS / "minilm").is_dir():
-        raise CheckpointError(
-            "the weights of 'minilm' aren't part of this version; train them with "
-            "`unembed train examples/train_minilm.toml` and load runs/minilm/checkpoint"
-        )
     return open_checkpoint(WEIGHTS / "minilm", device)
 
 
