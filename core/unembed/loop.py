@@ -17,6 +17,9 @@ from unembed.interfaces import Similarity, cosine
 __all__ = ["SearchResult", "Step", "search"]
 
 
+Proposal = Callable[[Tensor, Tensor, Tensor, int, torch.Generator], Tensor]
+
+
 @dataclass(frozen=True)
 class Step:
     """The state after one round; round 0 is the hypothesizer's. Tensors are `[N, ...]` or `[N]`."""
@@ -72,10 +75,13 @@ def search(
     *,
     embed: Callable[[Tensor], Tensor],
     hypothesize: Callable[[Tensor, int, torch.Generator], Tensor],
-    correct: Callable[[Tensor, Tensor, Tensor, int, torch.Generator], Tensor],
+    correct: Proposal,
+    edit: Proposal | None = None,
     similarity: Similarity = cosine,
     steps: int = STEPS,
     beam: int = BEAM,
+    edits: int = 0,
+    edited: int = 1,
     patience: int = PATIENCE,
     tolerance: float = 1e-5,
     max_queries: int | None = None,
@@ -112,19 +118,14 @@ def search(
 
     for number in range(steps + 1):
         if frontier is None:
-            owner = torch.arange(count, device=device)
             made = chunked(lambda t: hypothesize(t, beam, generator), target)
+            owner, signals = _by_rank(torch.arange(count, device=device), made)
         else:
-            owner = frontier.owner
-            made = chunked(
-                lambda t, s, e: correct(t, s, e, beam, generator),
-                target[owner],
-                frontier.signals,
-                frontier.embeddings,
-            )
-        # Candidate ranks first, so that a short budget is shared by all hypotheses of a target.
-        owner = owner.repeat(beam)
-        signals = made.transpose(0, 1).flatten(0, 1)
+            owner, signals = _propose(chunked, correct, target, frontier, beam, generator)
+            if edit is not None and edits:
+                best_few = frontier[rank_within(frontier.owner) < edited]
+                more = _propose(chunked, edit, target, best_few, edits, generator)
+                owner, signals = torch.cat([owner, more[0]]), torch.cat([signals, more[1]])
         key = row_hash(signals)
         met = torch.cat([met_owner, owner]), torch.cat([met_hash, key])
         fresh = first_of_each(*met)[len(met_owner) :]
@@ -177,6 +178,20 @@ def search(
         tuple(reasons),
         tuple(history) if trace else None,
     )
+
+
+def _propose(
+    chunked: Chunked, function: Proposal, target: Tensor, rows: _Rows, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    made = chunked(
+        lambda t, s, e: function(t, s, e, count, generator), target[rows.owner], rows.signals, rows.embeddings
+    )
+    return _by_rank(rows.owner, made)
+
+
+def _by_rank(owner: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
+    """Flat rows of candidates `[R, count, ...]`, first ranks first: a short budget is shared by all hypotheses."""
+    return owner.repeat(made.shape[1]), made.transpose(0, 1).flatten(0, 1)
 
 
 def _merge_best(rows: _Rows) -> _Rows:

@@ -149,11 +149,15 @@ class InversionNetwork(nn.Module):
         embedding: Tensor | None = None,
     ) -> Tensor:
         """Mean cross-entropy in nats a token (the end counts as one) of `signals` `[N, L]`."""
-        ids = torch.cat([torch.full_like(signals[:, :1], self.special.start), signals], 1)
         lengths = (signals != self.special.pad).sum(1, keepdim=True)
         labels = torch.cat([signals, torch.full_like(signals[:, :1], self.special.pad)], 1)
         labels = labels.scatter(1, lengths, self.special.end)
         states, mask = self.encode(target, hypothesis, embedding)
+        return self.token_loss(self.read(states, mask, signals), self.t5.lm_head.weight, labels, self.special.pad)
+
+    def read(self, states: Tensor, mask: Tensor, signals: Tensor) -> Tensor:
+        """Last hidden states `[N, L + 1, width]` before each token of `signals` `[N, L]` and after the last."""
+        ids = torch.cat([torch.full_like(signals[:, :1], self.special.start), signals], 1)
         x = F.dropout(_working(self.t5.shared(ids)), self.dropout, self.training)
         decoder = self.t5.decoder
         bias = decoder.block[0].layer[0].SelfAttention.compute_bias(x.shape[1], x.shape[1], device=x.device)
@@ -161,8 +165,7 @@ class InversionNetwork(nn.Module):
         bias = bias.masked_fill(future, -1e9)
         for block in decoder.block:
             x = self.decoder_layer(x, bias, states, mask, self.heads, self.dropout, self.training, _weights(block))
-        x = F.dropout(_norm(decoder.final_layer_norm.weight, x), self.dropout, self.training)
-        return self.token_loss(x, self.t5.lm_head.weight, labels, self.special.pad)
+        return F.dropout(_norm(decoder.final_layer_norm.weight, x), self.dropout, self.training)
 
     def start(self, states: Tensor, mask: Tensor, *, beams: int, length: int) -> Cache:
         """An empty cache over encoder states `[R, S, width]` for `length` tokens of `beams` texts a row."""
