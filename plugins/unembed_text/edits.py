@@ -34,7 +34,7 @@ def edits(
     `choices` tokens a place are tried. Gumbel noise of `temperature` varies the picks from call to call.
     """
     pad = network.special.pad
-    rows, length = hypothesis.shape
+    length = hypothesis.shape[1]
     places = torch.arange(length + 1, device=hypothesis.device)
     size = (hypothesis != pad).sum(1)
     text = F.pad(hypothesis, (0, 1), value=pad)
