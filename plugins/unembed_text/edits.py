@@ -37,7 +37,7 @@ def edits(
     size = (hypothesis != pad).sum(1)
     text = F.pad(hypothesis, (0, 1), value=pad)
     after = text.scatter(1, size[:, None], network.special.end)  # what stands at each place, the end included
-    log = network.logits(network.read(states, mask, hypothesis)).log_softmax(-1)
+    log = network.logits(network.read(states, mask, hypothesis)).float().log_softmax(-1)
     log = log.index_fill(-1, torch.tensor([network.special.pad, network.special.start], device=log.device), -30.0)
     # `say[r, i, j]`: the log-probability of the token of place j at place i.
     say = log.gather(2, after[:, None, :].expand(-1, length + 1, -1))
@@ -66,7 +66,9 @@ def edits(
     kind = torch.searchsorted(ends, pick, right=True)
     local = pick - F.pad(ends, (1, 0))[kind]
     tokens = kind <= 1
-    first = torch.where(tokens, local // choices, torch.where(kind == 2, local, local // (length + 1))).clamp_max(length)
+    first = torch.where(tokens, local // choices, torch.where(kind == 2, local, local // (length + 1))).clamp_max(
+        length
+    )
     second = local % (length + 1)
     new = token.flatten(1).gather(1, torch.where(tokens, local, 0))
 
