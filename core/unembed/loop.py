@@ -96,11 +96,11 @@ def search(
     """Search for signals whose embeddings are the targets `[N, D]`.
 
     Round 0 embeds the `beam` guesses of each target. Every further round corrects the `beam` best
-    candidates that have not been corrected yet, `beam` corrections each, and embeds those that the target
-    has never met. With `edit`, small changes of the `elite` best signals ever seen join them, `edits` new ones
-    each: `edit` lists more than are taken, the most promising first, so that a signal that stays the best is
-    edited further down its list. A target leaves when its best similarity is within `tolerance` of 1, when `patience`
-    rounds brought nothing, when nothing new comes, or when `max_queries` signals have been embedded for it;
+    candidates that have not been corrected yet, `branch` (unless given, `beam`) corrections each, and embeds
+    those that the target has never met. With `edit`, small changes of the `elite` best signals ever seen join
+    them, `edits` new ones each: `edit` lists more than are taken, the most promising first, so that a signal
+    that stays the best is edited further down its list. A target leaves when its best similarity is within
+    `tolerance` of 1, when `patience` rounds brought nothing, when nothing new comes, or when `max_queries` signals have been embedded for it;
     a signal that several targets meet in one round is embedded once and counts for each.
     `chunk_size` rows go through a function at once, halved when memory runs out.
     """
@@ -112,6 +112,7 @@ def search(
     used = torch.zeros(count, dtype=torch.long, device=device)
     spent = torch.zeros(count, dtype=torch.long, device=device)
     quiet = torch.zeros(count, dtype=torch.long, device=device)
+    edits = 0 if edit is None else edits
     budget = torch.iinfo(torch.long).max if max_queries is None else max_queries
     reasons = ["steps"] * count
     history: list[Step] = []

@@ -7,6 +7,7 @@ import click
 
 from unembed.cli._shared import progress, search_options
 from unembed.defaults import SAMPLES
+from unembed.effort import effort as settings_of
 from unembed.errors import InputError
 
 __all__ = ["evaluate"]
@@ -27,8 +28,9 @@ def evaluate(
     samples: int,
     max_tokens: int | None,
     inverter: str,
-    steps: int,
-    beam: int,
+    effort: str,
+    steps: int | None,
+    beam: int | None,
     max_queries: int | None,
     seed: int,
     device: str | None,
@@ -49,12 +51,22 @@ def evaluate(
         signals = model.codec.first(passages, max_tokens)[:samples]
     else:
         raise InputError(f"--max-tokens is for sequences; inverter {inverter!r} inverts something else")
-    with progress(f"inverting {len(signals)}", steps) as on_step:
-        found = measure(model, signals, steps=steps, beam=beam, max_queries=max_queries, seed=seed, on_step=on_step)
+    search = settings_of(effort, steps=steps, beam=beam, max_queries=max_queries)
+    with progress(f"inverting {len(signals)}", search.steps) as on_step:
+        found = measure(
+            model,
+            signals,
+            effort=effort,
+            steps=steps,
+            beam=beam,
+            max_queries=max_queries,
+            seed=seed,
+            on_step=on_step,
+        )
     if as_json:
         click.echo(json.dumps(found.summary()))
         return
-    click.echo(f"{found.n} passages, {steps} steps × beam {beam}, {found.seconds:.1f} s")
+    click.echo(f"{found.n} passages, at most {search.steps} steps × beam {search.beam}, {found.seconds:.1f} s")
     for name, value in found.metrics.items():
         low, high = found.ci[name]
         click.echo(f"  {name:<18}{value:>10.4g}   95 % interval {low:.4g} to {high:.4g}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unembed.cli._shared import json_lines, progress, search_options
+from unembed.effort import effort as settings_of
 from unembed.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ def invert(
     vectors: Path | None,
     column: str | None,
     inverter: str,
-    steps: int,
-    beam: int,
+    effort: str,
+    steps: int | None,
+    beam: int | None,
     max_queries: int | None,
     seed: int,
     device: str | None,
@@ -49,8 +51,16 @@ def invert(
         if vectors is None:
             _note_cuts(model, inputs)
         target = model.embed(list(inputs)) if given is None else given
-        with progress("inverting", steps) as on_step:
-            found = model.invert(target, steps=steps, beam=beam, max_queries=max_queries, seed=seed, on_step=on_step)
+        with progress("inverting", settings_of(effort, steps=steps).steps) as on_step:
+            found = model.invert(
+                target,
+                effort=effort,
+                steps=steps,
+                beam=beam,
+                max_queries=max_queries,
+                seed=seed,
+                on_step=on_step,
+            )
         exact = [None] * len(found.objects) if given is not None else model.exact(list(inputs), found).tolist()
         for index, reconstruction in enumerate(found.objects):
             row = {
