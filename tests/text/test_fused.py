@@ -9,7 +9,7 @@ import pytest
 CHECK = """
 import torch
 from unembed_text.attention import attend, merge_heads, split_heads
-from unembed_text.fused import fits, fused_attention, logsumexp
+from unembed_text.fused import fits, fused_attention, logsumexp, single_attention
 
 torch.manual_seed(0)
 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -31,6 +31,13 @@ for queries, keys, own, masked in cases:
     pairs = zip((out, *torch.autograd.grad(out, inputs, grad)), (plain, *torch.autograd.grad(plain, inputs, grad)))
     for a, b in pairs:
         assert (a - b).norm() < 1e-5 * b.norm(), (queries, keys, own)
+buffer = torch.randn(2, 7, 40, heads * width, device=device)  # heads side by side, places with gaps
+key, value = (split_heads(part, heads)[:, :, :33] for part in buffer)
+query = torch.randn(7, heads, 1, width, device=device)
+for shape in ((7, 1, 1, 33), (1, heads, 1, 33), (7, heads, 1, 33)):
+    bias = torch.randn(shape, device=device)
+    plain = torch.softmax(query @ key.transpose(2, 3) + bias, -1) @ value
+    assert torch.allclose(single_attention(query, key, value, bias), plain, atol=1e-5), shape
 x = torch.randn(3, 5, 9001, device=device) * 3
 x[..., 7] = -torch.inf
 assert torch.allclose(logsumexp(x), x.logsumexp(-1), atol=1e-5)
