@@ -13,6 +13,7 @@ from unembed import __version__
 from unembed.cli.check import check
 from unembed.cli.evaluate import evaluate
 from unembed.cli.invert import invert
+from unembed.cli.new_plugin import new_plugin
 from unembed.cli.plugins import plugins
 from unembed.cli.train import train
 from unembed.errors import ConfigError, InputError, MissingExtraError, UnembedError, UnknownNameError
@@ -27,7 +28,7 @@ def root(debug: bool) -> None:
     """Recover what was embedded: from vectors and query access to their model, back to the inputs."""
 
 
-for command in (check, evaluate, invert, plugins, train):
+for command in (check, evaluate, invert, new_plugin, plugins, train):
     root.add_command(command)
 
 
