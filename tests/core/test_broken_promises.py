@@ -125,6 +125,7 @@ INVERTERS = [
     ("embedder_returns_its_declared_width", patched("embedder", "_embed", lambda f, x: f(x)[:, :-1])),
     ("embedder_stays_on_its_device", patched("embedder", "_embed", lambda f, x: f(x).to("meta"))),
     ("embedder_returns_finite_numbers", patched("embedder", "_embed", lambda f, x: f(x) / 0)),
+    ("embedder_returns_more_than_zeros", patched("embedder", "_embed", lambda f, x: f(x) * (x[:, :1] > 2))),
     ("embedder_counts_its_queries", patched("embedder", "embed", uncounted)),
     ("embedder_repeats_itself", patched("embedder", "_embed", lambda f, x: F.normalize(f(x) + torch.rand(24), dim=1))),
     (

@@ -38,6 +38,14 @@ def embedder_returns_finite_numbers(inverter: Inverter, objects: Objects) -> Non
 
 
 @check(embedder_returns_finite_numbers)
+def embedder_returns_more_than_zeros(inverter: Inverter, objects: Objects) -> None:
+    """No object, probes included, is embedded as zeros only: such a vector says nothing, and `invert` refuses it."""
+    for what, items in (("object", objects), ("probe", inverter.codec.probes)):
+        for item, vector in zip(items, inverter.embed(list(items)), strict=True):
+            assert vector.any(), f"the embedding of the {what} {item!r} is all zeros"
+
+
+@check(embedder_returns_more_than_zeros)
 def embedder_counts_its_queries(inverter: Inverter, objects: Objects) -> None:
     """`queries` grows by one for each embedded signal."""
     before = inverter.embedder.queries
@@ -45,7 +53,7 @@ def embedder_counts_its_queries(inverter: Inverter, objects: Objects) -> None:
     equal(inverter.embedder.queries - before, len(objects), "the queries counted")
 
 
-@check(embedder_returns_finite_numbers)
+@check(embedder_returns_more_than_zeros)
 def embedder_repeats_itself(inverter: Inverter, objects: Objects) -> None:
     """The same signal gets the same vector every time."""
     close(inverter.embed(objects), inverter.embed(objects), "two embeddings of the same objects")
@@ -59,7 +67,7 @@ def embedder_treats_a_row_alone_as_in_a_batch(inverter: Inverter, objects: Objec
     close(together.flip(0), inverter.embed(list(reversed(objects))), "rows embedded in one order and in another")
 
 
-@check(embedder_returns_finite_numbers)
+@check(embedder_returns_more_than_zeros)
 def embedder_takes_an_empty_batch(inverter: Inverter, objects: Objects) -> None:
     """No signals give no embeddings, `[0, dimension]`, and cost no query."""
     before = inverter.embedder.queries
@@ -68,7 +76,7 @@ def embedder_takes_an_empty_batch(inverter: Inverter, objects: Objects) -> None:
     equal(inverter.embedder.queries, before, "the queries counted")
 
 
-@check(embedder_returns_finite_numbers)
+@check(embedder_returns_more_than_zeros)
 def embedder_leaves_its_input_alone(inverter: Inverter, objects: Objects) -> None:
     """Embedding doesn't change the signals that it is given."""
     signals = inverter.codec.encode(objects)
@@ -77,7 +85,7 @@ def embedder_leaves_its_input_alone(inverter: Inverter, objects: Objects) -> Non
     assert torch.equal(signals, before), "embedding changed the signals that it was given"
 
 
-@check(embedder_returns_finite_numbers, when=lambda inverter, objects: inverter.embedder.normalized)
+@check(embedder_returns_more_than_zeros, when=lambda inverter, objects: inverter.embedder.normalized)
 def embedder_is_normalized_if_it_says_so(inverter: Inverter, objects: Objects) -> None:
     """Embeddings of an embedder that declares `normalized` have norm 1."""
     norms = inverter.embed(objects).norm(dim=-1)
