@@ -41,7 +41,7 @@ class Environment:
 
     def run(self, *words: object, cwd: Path | None = None, code: int = 0) -> str:
         """Run this environment's Python and return what it printed; fails unless it exits with `code`."""
-        done = subprocess.run([self.python, *map(str, words)], capture_output=True, text=True, cwd=cwd)
+        done = subprocess.run([self.python, "-P", *map(str, words)], capture_output=True, text=True, cwd=cwd)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout
 
