@@ -36,8 +36,8 @@ class Environment:
     def __init__(self, folder: Path) -> None:
         venv.create(folder, with_pip=False)
         self.python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-        (site,) = {Path(path) for path in self.run("-c", "import sys; print(sys.path[-1])").split()}
-        (site / "borrowed.pth").write_text("\n".join(path for path in sys.path if path and Path(path).is_dir()))
+        self.site = Path(self.run("-c", "import sys; print(sys.path[-1])").strip())
+        (self.site / "borrowed.pth").write_text("\n".join(path for path in sys.path if path and Path(path).is_dir()))
 
     def run(self, *words: object, cwd: Path | None = None, code: int = 0) -> str:
         """Run this environment's Python and return what it printed; fails unless it exits with `code`."""
