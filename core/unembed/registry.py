@@ -83,7 +83,7 @@ class PluginInfo:
     inverters: tuple[InverterSpec, ...] = ()
     embedders: tuple[EmbedderSpec, ...] = ()
     modalities: tuple[Modality, ...] = ()
-    error: Exception | None = field(default=None, compare=False)
+    error: BaseException | None = field(default=None, compare=False)
 
 
 def plugins() -> tuple[PluginInfo, ...]:
@@ -194,7 +194,7 @@ def _load_one(point: EntryPoint) -> PluginInfo:
             embedders=tuple(spec for specs in hook.register_embedders() for spec in specs),
             modalities=tuple(spec for specs in hook.register_modalities() for spec in specs),
         )
-    except Exception as error:  # a stranger's code: whatever it raises is kept, shown and raised when asked for
+    except (Exception, SystemExit) as error:  # a stranger's code: what it raises is kept, shown, raised when asked for
         return PluginInfo(*identity, error=error)
 
 

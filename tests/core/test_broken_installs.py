@@ -18,12 +18,14 @@ def make(device):
 PACKAGES = {
     "good": OFFER.format(hook="register_inverters", name="good"),
     "absent": "import no_such_library",
+    "exiting": "raise SystemExit('no licence')",
     "left": OFFER.format(hook="register_inverters", name="tune"),
     "right": OFFER.format(hook="register_inverters", name="tune"),
     "typo": OFFER.format(hook="register_invertors", name="typo"),
 }
 AT_FAULT = {
     "absent": "No module named 'no_such_library'",
+    "exiting": "no licence",
     "left": "inverter 'tune' is offered by both unembed-left (left) and unembed-right (right)",
     "right": "inverter 'tune' is offered by both unembed-left (left) and unembed-right (right)",
     "typo": "unknown hook 'register_invertors'",
@@ -59,7 +61,7 @@ def test_what_isnt_broken_works_beside_it(broken) -> None:
     assert broken.unembed("check", "good").endswith(" passed, 0 failed\n")
 
 
-@pytest.mark.parametrize("name", ["absent", "tune", "typo"])
+@pytest.mark.parametrize("name", ["absent", "exiting", "tune", "typo"])
 def test_asking_for_what_is_broken_names_its_package(broken, name) -> None:
     code = f"import unembed\ntry: unembed.load({name!r}, device='cpu')\nexcept unembed.PluginError as e: print(e)"
     told = broken.run("-c", code)
