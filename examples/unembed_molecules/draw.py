@@ -1,4 +1,4 @@
-"""Pictures of recovered molecules: `python draw.py OUT.svg`; a row a held-out molecule, a column a number of steps."""
+"""Pictures of recovered molecules: `python draw.py OUT.png`; a row a held-out molecule, a column a number of steps."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ STEPS = (0, 1, 5, 20)
 def main() -> None:
     """Write the picture."""
     if len(sys.argv) != 2:
-        sys.exit("usage: python draw.py OUT.svg")
+        sys.exit("usage: python draw.py OUT.png")
     molecules = (Path(__file__).parent / "held_out.txt").read_text().split()[:4]
     inverter = unembed.load("morgan", device="cpu")
     vectors = inverter.embed(molecules)
@@ -24,8 +24,8 @@ def main() -> None:
         cells += [smiles, *(found[steps].objects[row] for steps in STEPS)]
         legends += ["original", *(f"{steps} steps: {found[steps].similarity[row]:.2f}" for steps in STEPS)]
     drawn = [Chem.MolFromSmiles(smiles) for smiles in cells]
-    picture = Draw.MolsToGridImage(drawn, molsPerRow=5, subImgSize=(190, 150), legends=legends, useSVG=True)
-    Path(sys.argv[1]).write_text(picture)
+    picture = Draw.MolsToGridImage(drawn, molsPerRow=5, subImgSize=(190, 150), legends=legends, returnPNG=True)
+    Path(sys.argv[1]).write_bytes(picture)
 
 
 if __name__ == "__main__":

@@ -191,8 +191,12 @@ GOOD = """
 import unembed
 @unembed.hookimpl
 def register_inverters():
-    return [unembed.InverterSpec("{name}", "{summary}", None)]
+    return [unembed.InverterSpec("{name}", "{summary}", lambda device: make(device))]
+def make(device):
+    from unembed.testing.toy import toy_inverter
+    return toy_inverter(device)
 """
+FINE = GOOD.format(name="a", summary="s")
 PLUGINS = [
     ("plugin_loads", "import no_such_library", "no_such_library"),
     ("plugin_loads", GOOD.format(name="minilm", summary="a clash"), "offered by both unknown \\(broken\\) and unembed"),
@@ -204,7 +208,9 @@ PLUGINS = [
     ("plugin_offers_something", "", "offers nothing"),
     ("plugin_offers_something", GOOD.format(name="a", summary=" "), "no summary"),
     ("plugin_offers_something", GOOD.format(name="a:b", summary="s"), "colon"),
-    ("plugin_loads_nothing_heavy", GOOD.format(name="a", summary="s") + "import torch", "torch"),
+    ("plugin_builds_its_inverters", FINE.replace(": make(device)", ": 3"), "int"),
+    ("plugin_builds_its_inverters", FINE.replace(": make(device)", ": 1 / 0"), "Zero"),
+    ("plugin_loads_nothing_heavy", FINE + "import torch", "torch"),
 ]
 
 
@@ -264,7 +270,13 @@ def lenient(table):
     return ToyRecipe({key: table[key] for key in ("device", "seed")})
 
 
+def crashing(table):
+    raise RuntimeError("no data")
+
+
 RECIPES = [
+    ("recipe_builds", crashing),
+    ("recipe_builds", dict),
     ("recipe_refuses_unknown_keys", lenient),
     ("recipe_draws_by_its_generator", Unseeded),
     ("recipe_has_held_out_objects", Unmeasured),
@@ -275,7 +287,7 @@ RECIPES = [
 ]
 
 
-@pytest.mark.parametrize(("check", "recipe"), RECIPES, ids=[name for name, _ in RECIPES])
+@pytest.mark.parametrize(("check", "recipe"), RECIPES, ids=[f"{name}-{i}" for i, (name, _) in enumerate(RECIPES)])
 def test_a_broken_recipe_fails_its_check_alone(check, recipe, toy_plugin) -> None:
     assert failed(Suite(TRAINING, lambda: (Training(Modality("toy", "", _open, recipe), {}),))) == {check}
 

@@ -60,15 +60,17 @@ def check_plugin(name: str, *, config: Path | None = None) -> dict[str, list[Out
     from unembed.registry import load, plugin
 
     info = plugin(name)
-    found = {f"plugin {name}": Suite(PLUGIN, lambda: (info,)).outcomes()}
-    if info.error is not None:
-        return found
-    for spec in info.inverters:
-        found[f"inverter {spec.name}"] = _inverter_suite(partial(load, spec.name, device="cpu"), None).outcomes()
+    package = Suite(PLUGIN, lambda: (info,))
+    found = {f"plugin {name}": package.outcomes()}
+    if package.outcome("plugin_builds_its_inverters").status == "passed":
+        for spec in info.inverters:
+            found[f"inverter {spec.name}"] = _inverter_suite(partial(load, spec.name, device="cpu"), None).outcomes()
     if config is not None:
         training = _training(config)
-        found[f"training {config}"] = Suite(TRAINING, lambda: (training,)).outcomes()
-        found[f"inverter of {config}, untrained"] = _inverter_suite(lambda: _untrained(training), None).outcomes()
+        recipe = Suite(TRAINING, lambda: (training,))
+        found[f"training {config}"] = recipe.outcomes()
+        if recipe.outcome("recipe_builds").status == "passed":
+            found[f"inverter of {config}, untrained"] = _inverter_suite(lambda: _untrained(training), None).outcomes()
     return found
 
 

@@ -6,7 +6,11 @@ import sys
 from collections import Counter
 from importlib.metadata import packages_distributions
 
+import torch
+
+from unembed.inverter import Inverter
 from unembed.registry import PluginInfo
+from unembed.testing.checks._tools import equal
 from unembed.testing.suite import check
 
 # What `import unembed.registry` itself may have loaded; everything else waits for a factory.
@@ -49,3 +53,12 @@ def plugin_loads_nothing_heavy(plugin: PluginInfo) -> None:
     loaded = set(run.stdout.splitlines()[-1].split()) if run.stdout.strip() else set()
     heavy = sorted(loaded - own - _LIGHT - set(sys.stdlib_module_names))
     assert not heavy, f"its import loads {', '.join(heavy)}"
+
+
+@check(plugin_offers_something, when=lambda plugin: bool(plugin.inverters))
+def plugin_builds_its_inverters(plugin: PluginInfo) -> None:
+    """The factory of each inverter that it offers builds one, on the device that it is asked for."""
+    for spec in plugin.inverters:
+        made = spec.load(torch.device("cpu"))
+        assert isinstance(made, Inverter), f"the factory of {spec.name!r} returned {type(made).__name__}"
+        equal(made.embedder.device.type, "cpu", f"the device of {spec.name!r}, asked for on the CPU")

@@ -49,13 +49,20 @@ def _seeded() -> torch.Generator:
 
 
 @check()
+def recipe_builds(training: Training) -> None:
+    """The modality makes a `Recipe` from the table of the config."""
+    made = training.recipe
+    assert isinstance(made, Recipe), f"the modality made {type(made).__name__}"
+
+
+@check(recipe_builds)
 def recipe_refuses_unknown_keys(training: Training) -> None:
     """A key of `[recipe]` that means nothing raises ConfigError: a misspelled option must not go unnoticed."""
     table = {"device": "cpu", "seed": 0, **training.table, "no_such_key": 1}
     refused(lambda: training.modality.recipe(table), "a recipe with no_such_key", ConfigError)
 
 
-@check()
+@check(recipe_builds)
 def recipe_draws_by_its_generator(training: Training) -> None:
     """`batches` returns as many as asked, drawn with the generator alone: one seed gives the same batches."""
     first, again = (training.recipe.batches(2, _seeded()) for _ in range(2))
