@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--inverter", default="morgan", help="morgan, morgan-counts or a checkpoint folder")
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--beam", type=int, default=8)
+    parser.add_argument("--patience", type=int, default=3, help="steps without gain after which a target stops")
     parser.add_argument("--steps", type=int, nargs="*", default=[0, 1, 5, 20])
     options = parser.parse_args()
     inverter = unembed.load(options.inverter, device="cpu")
@@ -37,11 +38,12 @@ def main() -> None:
     target, count = inverter.embedder.embed(signals), len(signals)
     began = time.monotonic()
     parts = [
-        inverter.invert(part, steps=max(options.steps), beam=options.beam, trace=True).trace
+        inverter.invert(part, steps=max(options.steps), beam=options.beam, patience=options.patience, trace=True).trace
         for part in torch.split(target, 64)
     ]
     seconds = (time.monotonic() - began) / count
-    print(f"{options.inverter}: {count} molecules, beam {options.beam}, {seconds:.1f} s a molecule in all")
+    searched = f"{count} molecules, beam {options.beam}, patience {options.patience}"
+    print(f"{options.inverter}: {searched}, {seconds:.1f} s a molecule in all")
     print("| steps | exact structure | 95 % | identical fingerprint | Tanimoto | queries |\n|---|---|---|---|---|---|")
     for steps in options.steps:
         ends = [trace[min(steps, len(trace) - 1)] for trace in parts if trace]

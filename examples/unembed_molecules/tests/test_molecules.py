@@ -27,8 +27,8 @@ def test_embeddings_and_tanimoto_are_rdkits(counts) -> None:
 
 
 def test_tanimoto_by_hand() -> None:
-    a, b = torch.tensor([[1.0, 2, 0], [0, 0, 0]]), torch.tensor([[2.0, 1, 1], [0, 0, 0]])
-    assert tanimoto(a, b).tolist() == [2 / 5, 1]
+    a, b = torch.tensor([[1.0, 2, 0], [0, 0, 0]]), torch.tensor([[2.0, 1, 0], [0, 0, 0]])
+    assert tanimoto(a, b).tolist() == [2 / 4, 1]
 
 
 def test_every_spelling_of_a_molecule_is_one_signal() -> None:
