@@ -34,6 +34,11 @@ def test_the_plugin_conforms() -> None:
     assert not [outcome for outcome in check_plugin("molecules")["plugin molecules"] if outcome.status != "passed"]
 
 
+@pytest.mark.parametrize("name", ["morgan", "morgan-counts"])
+def test_the_shipped_weights_pass_their_self_test(name) -> None:
+    unembed.load(name, device="cpu", self_test=True)
+
+
 def test_another_fingerprint_is_refused(tmp_path) -> None:
     """Bits and counts agree in nearly every place; the checkpoint tells them apart all the same."""
     folder = shutil.copytree(WEIGHTS / "morgan", tmp_path / "morgan")
