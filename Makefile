@@ -36,8 +36,9 @@ test: lint
 	$(BIN)/python -m pytest
 
 docs: $(VENV)/.dev
-	@echo "== writing the generated pages of the docs"
+	@echo "== writing the generated pages of the docs, then the site to build/site"
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m mkdocs build --strict --site-dir build/site
 
 bench: $(VENV)/.dev
 	@echo "== timing; nothing here passes or fails"

@@ -9,6 +9,9 @@ import click
 
 from unembed import hooks
 from unembed.cli import root
+from unembed.testing.checks import INVERTER, PLUGIN, TRAINING
+from unembed.training import TrainConfig
+from unembed_text.recipe import TextRecipeConfig
 
 HERE = Path(__file__).parent
 
@@ -32,14 +35,51 @@ def hook_table() -> str:
     return "\n".join(rows)
 
 
+def rules() -> str:
+    """A heading and a sentence for each rule of the contract, so that a failure can point at it."""
+    parts = []
+    for title, group in (("inverters", INVERTER), ("plugins", PLUGIN), ("training", TRAINING)):
+        parts.append(f"## Rules of {title}\n")
+        for check in group:
+            needs = f" Waits for {', '.join(f'[{name}](#{name})' for name in check.needs)}." if check.needs else ""
+            declared = " Only where the ability is declared." if check.when is not None else ""
+            parts.append(f"### {check.name}\n\n{check.rule}{declared}{needs}\n")
+    return "\n".join(parts).rstrip()
+
+
+def config_tables() -> str:
+    """What a training config may hold."""
+    parts = []
+    for title, model in (("The file", TrainConfig), ("`[recipe]` of text", TextRecipeConfig)):
+        parts.append(f"## {title}\n\n| key | kind | default | |\n|---|---|---|---|")
+        for name, field in model.model_fields.items():
+            default = "required" if field.is_required() else f"`{field.default!r}`"
+            kind = getattr(field.annotation, "__name__", None) or str(field.annotation)
+            kind = (
+                kind if "[" not in str(field.annotation) and "|" not in str(field.annotation) else str(field.annotation)
+            )
+            kind = kind.replace("typing.", "").replace("pathlib.", "").replace("|", "or")
+            parts.append(f"| `{name}` | {kind} | {default} | {field.description or ''} |")
+        parts.append("")
+    return "\n".join(parts).rstrip()
+
+
+def filled(page: str, mark: str, text: str) -> str:
+    """The page with what stands between its marks replaced."""
+    return re.sub(
+        rf"<!-- {mark} -->.*?<!-- end -->", lambda _: f"<!-- {mark} -->\n{text}\n<!-- end -->", page, flags=re.S
+    )
+
+
 def pages() -> dict[Path, str]:
     """Each generated file and what it should hold."""
-    plugins = (HERE / "plugins.md").read_text(encoding="utf-8")
-    table = f"<!-- hooks -->\n{hook_table()}\n<!-- end -->"
-    return {
-        HERE / "cli.md": cli_page(),
-        HERE / "plugins.md": re.sub(r"<!-- hooks -->.*?<!-- end -->", lambda _: table, plugins, flags=re.DOTALL),
+    parts = {
+        "hooks.md": ("hooks", hook_table()),
+        "contract.md": ("rules", rules()),
+        "config.md": ("config", config_tables()),
     }
+    found = {HERE / name: filled((HERE / name).read_text("utf-8"), *part) for name, part in parts.items()}
+    return {HERE / "cli.md": cli_page(), **found}
 
 
 def main() -> int:

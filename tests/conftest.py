@@ -1,6 +1,10 @@
-"""What several tests share: the toy modality, installed as a stranger's plugin would be."""
+"""What several tests share: the toy modality, installed as a stranger's plugin would be, and clean environments."""
 
+import subprocess
+import sys
+import venv
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,3 +28,33 @@ def install(monkeypatch):
 @pytest.fixture
 def toy_plugin(install) -> None:
     install(EntryPoint(name="toy", value="unembed.testing.toy", group="unembed"))
+
+
+class Environment:
+    """A virtual environment of its own, which borrows the libraries of this one: nothing heavy is installed twice."""
+
+    def __init__(self, folder: Path) -> None:
+        venv.create(folder, with_pip=False)
+        self.python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        self.site = Path(self.run("-c", "import sys; print(sys.path[-1])").strip())
+        (self.site / "borrowed.pth").write_text("\n".join(path for path in sys.path if path and Path(path).is_dir()))
+
+    def run(self, *words: object, cwd: Path | None = None, code: int = 0) -> str:
+        """Run this environment's Python and return what it printed; fails unless it exits with `code`."""
+        done = subprocess.run([self.python, "-P", *map(str, words)], capture_output=True, text=True, cwd=cwd)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+    def unembed(self, *words: object, cwd: Path | None = None, code: int = 0) -> str:
+        """Run the command line."""
+        return self.run("-c", "from unembed.cli import main; main()", *words, cwd=cwd, code=code)
+
+    def install(self, folder: Path) -> None:
+        """Install a package from its folder, as it would be from its own repository."""
+        offline = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
+        self.run("-m", "pip", "install", "--quiet", *offline, folder)
+
+
+@pytest.fixture
+def environment(tmp_path) -> Environment:
+    return Environment(tmp_path / "environment")

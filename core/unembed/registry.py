@@ -1,7 +1,7 @@
 """Finding plugins and what they offer. Nothing is imported before somebody asks."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -36,10 +36,12 @@ __all__ = [
     "load_embedder",
     "modality",
     "open_checkpoint",
+    "plugin",
     "plugins",
 ]
 
 GROUP = "unembed"
+KINDS = {"inverters": "inverter", "embedders": "embedder", "modalities": "modality"}
 
 
 @dataclass(frozen=True)
@@ -72,20 +74,30 @@ class Modality:
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """One entry point: what it offers, or the error that kept it from loading."""
+    """One entry point: what it offers, and the error that kept it from loading or that it makes beside another."""
 
     name: str
     distribution: str
     version: str
+    module: str
     inverters: tuple[InverterSpec, ...] = ()
     embedders: tuple[EmbedderSpec, ...] = ()
     modalities: tuple[Modality, ...] = ()
-    error: Exception | None = field(default=None, compare=False)
+    error: BaseException | None = field(default=None, compare=False)
 
 
 def plugins() -> tuple[PluginInfo, ...]:
     """Every installed plugin, the broken ones with their error."""
     return _discover(tuple(sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))))
+
+
+def plugin(name: str) -> PluginInfo:
+    """The installed plugin of that name, its entry point's; raises UnknownNameError."""
+    for found in plugins():
+        if found.name == name:
+            return found
+    known = ", ".join(found.name for found in plugins()) or "none"
+    raise UnknownNameError(f"no plugin {name!r} is installed; known: {known}")
 
 
 def load(name: str, *, device: "str | torch.device | None" = None, self_test: bool = False) -> "Inverter":
@@ -95,16 +107,16 @@ def load(name: str, *, device: "str | torch.device | None" = None, self_test: bo
     run. Raises UnknownNameError (which lists the known names), CheckpointError or EmbedderMismatchError.
     """
     place = _device(device)
-    specs = _offers("inverters")
     folder = Path(name).expanduser()
-    if name in specs:
-        inverter: Inverter = specs[name].load(place)
+    spec = _offered("inverters", name)
+    if spec is not None:
+        inverter: Inverter = spec.load(place)
     elif folder.is_dir():
         inverter = open_checkpoint(folder, place)
     elif name.count("/") == 1 and not name.startswith((".", "/", "~")):
         inverter = open_checkpoint(_from_hub(name), place)
     else:
-        raise _unknown("inverter", name, specs, "a checkpoint folder or a hub id owner/name works too")
+        raise _unknown("inverters", name, "a checkpoint folder or a hub id owner/name works too")
     if self_test:
         _test(inverter)
     return inverter
@@ -113,19 +125,18 @@ def load(name: str, *, device: "str | torch.device | None" = None, self_test: bo
 def load_embedder(name: str, *, device: "str | torch.device | None" = None) -> "Embedder":
     """The black box of that name, `name` or `name:argument`; raises UnknownNameError."""
     kind, _, argument = name.partition(":")
-    specs = _offers("embedders")
-    if kind not in specs:
-        raise _unknown("embedder", name, specs, "some take an argument, as in st:FOLDER")
-    embedder: Embedder = specs[kind].load(argument, _device(device))
+    spec = _offered("embedders", kind)
+    if spec is None:
+        raise _unknown("embedders", name, "some take an argument, as in st:FOLDER")
+    embedder: Embedder = spec.load(argument, _device(device))
     return embedder
 
 
 def modality(name: str) -> Modality:
     """The modality of that name; raises UnknownNameError."""
-    specs = _offers("modalities")
-    if name not in specs:
-        raise _unknown("modality", name, specs, "is its plugin installed?")
-    found: Modality = specs[name]
+    found: Modality | None = _offered("modalities", name)
+    if found is None:
+        raise _unknown("modalities", name, "is its plugin installed?")
     return found
 
 
@@ -163,18 +174,19 @@ def _test(inverter: "Inverter") -> None:
 
 @cache
 def _discover(points: tuple[EntryPoint, ...]) -> tuple[PluginInfo, ...]:
-    return tuple(_load_one(point) for point in points)
+    found = tuple(_load_one(point) for point in points)
+    return tuple(replace(info, error=info.error or _clash(info, found)) for info in found)
 
 
 def _load_one(point: EntryPoint) -> PluginInfo:
     """Load one plugin on its own manager, so that a broken one breaks nothing else."""
     dist = point.dist
-    identity = (point.name, dist.name if dist else "unknown", dist.version if dist else "unknown")
+    identity = (point.name, dist.name if dist else "unknown", dist.version if dist else "unknown", point.value)
     manager = pluggy.PluginManager("unembed")
     manager.add_hookspecs(hooks)
     try:
         manager.register(point.load(), name=point.name)
-        manager.check_pending()
+        _check_names(manager)
         hook = manager.hook
         return PluginInfo(
             *identity,
@@ -182,36 +194,61 @@ def _load_one(point: EntryPoint) -> PluginInfo:
             embedders=tuple(spec for specs in hook.register_embedders() for spec in specs),
             modalities=tuple(spec for specs in hook.register_modalities() for spec in specs),
         )
-    except Exception as error:  # a stranger's code: whatever it raises is kept, shown and raised when asked for
+    except (Exception, SystemExit) as error:  # a stranger's code: what it raises is kept, shown, raised when asked for
         return PluginInfo(*identity, error=error)
 
 
-def _offers(kind: str) -> dict[str, Any]:
-    """Everything of one kind by name; a name from two plugins is an error that names both."""
-    found: dict[str, Any] = {}
-    source: dict[str, PluginInfo] = {}
-    for plugin in plugins():
-        for spec in getattr(plugin, kind):
-            if spec.name in found:
-                other = source[spec.name]
-                raise PluginError(
-                    f"{kind[:-1]} {spec.name!r} is offered by both {other.distribution} ({other.name}) and "
-                    f"{plugin.distribution} ({plugin.name}); uninstall one of them"
-                )
-            found[spec.name], source[spec.name] = spec, plugin
+def _check_names(manager: pluggy.PluginManager) -> None:
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        known = ", ".join(name for name in vars(hooks) if name.startswith("register_"))
+        raise PluginError(f"{error}; the hooks are {known}") from error
+
+
+def _clash(info: PluginInfo, others: tuple[PluginInfo, ...]) -> PluginError | None:
+    """The error of a plugin that offers what another one offers too."""
+    for kind in KINDS:
+        for spec in getattr(info, kind):
+            owners = [other for other in others if spec.name in {found.name for found in getattr(other, kind)}]
+            if len(owners) > 1:
+                return _several(kind, spec.name, owners)
+    return None
+
+
+def _several(kind: str, name: str, owners: Sequence[PluginInfo]) -> PluginError:
+    named = " and ".join(f"{owner.distribution} ({owner.name})" for owner in owners)
+    both = "both " if len(owners) == 2 else ""
+    return PluginError(f"{KINDS[kind]} {name!r} is offered by {both}{named}; uninstall all but one of them")
+
+
+def _offers(kind: str) -> dict[str, list[tuple[PluginInfo, Any]]]:
+    """Everything of one kind by name, each with the plugins that offer it."""
+    found: dict[str, list[tuple[PluginInfo, Any]]] = {}
+    for info in plugins():
+        for spec in getattr(info, kind):
+            found.setdefault(spec.name, []).append((info, spec))
     return found
 
 
-def _unknown(kind: str, name: str, specs: Mapping[str, Any], more: str) -> Exception:
-    known = ", ".join(sorted(specs)) or "none"
-    for plugin in plugins():
-        if plugin.error is not None and plugin.name == name.partition(":")[0]:
-            error = PluginError(f"plugin {plugin.name!r} of {plugin.distribution} failed to load: {plugin.error}")
-            error.__cause__ = plugin.error
+def _offered(kind: str, name: str) -> Any:
+    """The one spec of that name, or None; a name from two plugins is an error that names both."""
+    owners = _offers(kind).get(name, [])
+    if len(owners) > 1:
+        raise _several(kind, name, [info for info, _ in owners])
+    return owners[0][1] if owners else None
+
+
+def _unknown(kind: str, name: str, more: str) -> Exception:
+    for info in plugins():
+        if info.error is not None and info.name == name.partition(":")[0]:
+            error = PluginError(f"plugin {info.name!r} of {info.distribution} failed to load: {info.error}")
+            error.__cause__ = info.error
             return error
-    broken = ", ".join(plugin.name for plugin in plugins() if plugin.error is not None)
+    known = ", ".join(sorted(_offers(kind))) or "none"
+    broken = ", ".join(info.name for info in plugins() if info.error is not None)
     hint = f"; plugins that failed to load: {broken} (see `unembed plugins`)" if broken else ""
-    return UnknownNameError(f"no {kind} {name!r}; known: {known}; {more}{hint}")
+    return UnknownNameError(f"no {KINDS[kind]} {name!r}; known: {known}; {more}{hint}")
 
 
 def _device(device: "str | torch.device | None") -> "torch.device":

@@ -225,3 +225,22 @@ def test_a_reader_who_leaves_causes_no_traceback() -> None:
     command = f"{sys.executable} -c 'from unembed.cli import main; main()' plugins --json | true"
     found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in found.stderr
+
+
+def test_check_prints_a_table_and_fails_with_the_plugin(run) -> None:
+    code, out, _ = run("check", "toy")
+    assert code == 1
+    assert "ok      embedder_repeats_itself" in out
+    assert "FAILED  plugin_loads_nothing_heavy" in out and "torch" in out and "The rule: " in out
+    assert out.splitlines()[-1].endswith(" passed, 1 failed")
+
+
+def test_check_in_json_is_an_object_a_check(run) -> None:
+    _, out, _ = run("check", "toy", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert {"subject": "inverter toy", "check": "embedder_repeats_itself", "status": "passed", "detail": ""} in rows
+
+
+def test_check_of_an_unknown_plugin_lists_the_known(run) -> None:
+    code, _, err = run("check", "nothing")
+    assert code == 2 and "no plugin 'nothing' is installed; known: text, toy" in err

@@ -2,7 +2,10 @@
 
 import json
 
+import torch
+
 from unembed.fingerprinting import fingerprint, same
+from unembed.interfaces import Embedder
 from unembed.testing.toy import ToyCodec, ToyEmbedder
 
 
@@ -19,3 +22,26 @@ def test_fingerprint_of_another_embedder_differs() -> None:
     a, b = fingerprint(ToyEmbedder(), ToyCodec()), fingerprint(other, ToyCodec())
     assert not same(a, b) and a["hash"] != b["hash"]
     assert not same(a, a | {"dimension": 3})
+
+
+class Sparse(Embedder):
+    """Zero but for one place a letter, as a set of hashed features is."""
+
+    def __init__(self, shift: int) -> None:
+        super().__init__(name="sparse", modality="toy", dimension=500, normalized=False)
+        self.shift = shift
+
+    def _embed(self, signals: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.one_hot(signals * 40 + self.shift, 500).sum(1)
+
+
+def test_fingerprint_tells_sparse_embedders_apart() -> None:
+    a, b = fingerprint(Sparse(100), ToyCodec()), fingerprint(Sparse(101), ToyCodec())
+    assert a["values"] == b["values"]
+    assert not same(a, b)
+
+
+def test_a_fingerprint_without_sums_is_still_read() -> None:
+    a = fingerprint(ToyEmbedder(), ToyCodec())
+    old = {key: value for key, value in a.items() if key != "sums"}
+    assert same(old, a) and not same(old | {"values": [[1.0] * 16] * 3}, a)

@@ -10,8 +10,10 @@ import warnings
 import click
 
 from unembed import __version__
+from unembed.cli.check import check
 from unembed.cli.evaluate import evaluate
 from unembed.cli.invert import invert
+from unembed.cli.new_plugin import new_plugin
 from unembed.cli.plugins import plugins
 from unembed.cli.train import train
 from unembed.errors import ConfigError, InputError, MissingExtraError, UnembedError, UnknownNameError
@@ -26,7 +28,7 @@ def root(debug: bool) -> None:
     """Recover what was embedded: from vectors and query access to their model, back to the inputs."""
 
 
-for command in (evaluate, invert, plugins, train):
+for command in (check, evaluate, invert, new_plugin, plugins, train):
     root.add_command(command)
 
 
@@ -45,7 +47,7 @@ def _run(arguments: list[str]) -> int:
         os.environ.setdefault("TQDM_DISABLE", "1")
         warnings.simplefilter("ignore")
     try:
-        root.main(args=arguments, prog_name="unembed", standalone_mode=False)
+        return root.main(args=arguments, prog_name="unembed", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2
@@ -66,7 +68,6 @@ def _run(arguments: list[str]) -> int:
         if debug:
             raise
         return _say(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1)
-    return 0
 
 
 def _say(message: str, code: int) -> int:

@@ -10,13 +10,12 @@ if TYPE_CHECKING:
 
 __all__ = ["plugins"]
 
-KINDS = ("inverters", "embedders", "modalities")
-
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a plugin on standard output.")
 def plugins(as_json: bool) -> None:
     """List the installed plugins and what each offers."""
+    from unembed.registry import KINDS
     from unembed.registry import plugins as installed
 
     for plugin in installed():
@@ -25,16 +24,15 @@ def plugins(as_json: bool) -> None:
             continue
         click.echo(click.style(plugin.name, bold=True) + f"  ({plugin.distribution} {plugin.version})")
         if plugin.error is not None:
-            click.echo(f"  failed to load: {type(plugin.error).__name__}: {plugin.error}")
-        for kind in KINDS:
+            click.echo(f"  at fault: {type(plugin.error).__name__}: {plugin.error}")
+        for kind, word in KINDS.items():
             for spec in getattr(plugin, kind):
-                click.echo(
-                    f"  {kind.removesuffix('s') if kind != 'modalities' else 'modality':<9} "
-                    f"{spec.name:<10} {spec.summary}"
-                )
+                click.echo(f"  {word:<9} {spec.name:<10} {spec.summary}")
 
 
 def _row(plugin: "PluginInfo") -> dict[str, Any]:
+    from unembed.registry import KINDS
+
     offers = {kind: [{"name": spec.name, "summary": spec.summary} for spec in getattr(plugin, kind)] for kind in KINDS}
     error = None if plugin.error is None else f"{type(plugin.error).__name__}: {plugin.error}"
     return {"name": plugin.name, "package": plugin.distribution, "version": plugin.version, **offers, "error": error}

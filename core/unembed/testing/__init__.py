@@ -1,81 +1,96 @@
-"""The conformance suite: what every inverter promises, checked on yours.
+"""The conformance suite: what every plugin promises, checked on yours.
 
 In a plugin's tests, with pytest:
 
-    @unembed.testing.inverter_checks(lambda: unembed.load("mine"), objects=["a few", "of its inputs"])
+    @unembed.testing.inverter_checks(lambda: unembed.load("mine"))
     def test_conformance(check):
         check()
 
-Without pytest: `unembed.testing.check_inverter(inverter, objects)`.
+Without pytest: `unembed.testing.check_inverter(inverter)`, or `unembed check PLUGIN` for everything it offers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unembed.inverter import Inverter
-from unembed.testing.checks import CHECKS, Check, applies
+from unembed.testing.checks import INVERTER, PLUGIN, TRAINING
+from unembed.testing.checks.training import Training
+from unembed.testing.suite import Outcome, Suite
 
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["check_inverter", "inverter_checks"]
+__all__ = ["Outcome", "check_inverter", "check_plugin", "inverter_checks", "training_checks"]
+
+Known = Mapping[str, str] | None
 
 
-def check_inverter(
-    inverter: Inverter, objects: Sequence[Any], *, known_failures: Mapping[str, str] | None = None
-) -> None:
-    """Run every check that applies on `inverter` with two or more distinct `objects` that it can take.
+def check_inverter(inverter: Inverter, objects: Sequence[Any] | None = None, *, known_failures: Known = None) -> None:
+    """Run every check that applies on `inverter` with two or more distinct `objects`, its codec's probes if none.
 
-    `known_failures` maps a check's name to the reason why it may fail, and then it must. Raises
-    AssertionError that starts with the name of the check.
+    `known_failures` maps a check's name to the reason why it may fail, and then it must. Raises AssertionError with
+    a line for each failure, which starts with the name of the check.
     """
-    known = _known(known_failures)
-    for check in CHECKS:
-        if not applies(check, inverter):
-            continue
-        try:
-            check(inverter, objects)
-        except AssertionError as error:
-            if check.__name__ not in known:
-                raise AssertionError(f"{check.__name__}: {error}") from error
-        else:
-            if check.__name__ in known:
-                raise AssertionError(f"{check.__name__} passes now; take it off the known failures")
+    _inverter_suite(lambda: inverter, objects).require(known_failures)
 
 
 def inverter_checks(
-    make: Callable[[], Inverter], objects: Sequence[Any], *, known_failures: Mapping[str, str] | None = None
+    make: Callable[[], Inverter], objects: Sequence[Any] | None = None, *, known_failures: Known = None
 ) -> "pytest.MarkDecorator":
-    """Parametrize a pytest test over the checks, as its argument `check`, to be called with nothing.
+    """Parametrize a pytest test over the checks of an inverter, as its argument `check`, to be called with nothing.
 
     `make` builds the inverter once, when the first check runs. A known failure is a strict xfail.
     """
-    import pytest
-
-    known = _known(known_failures)
-    build = cache(make)
-
-    def bound(check: Check) -> Callable[[], None]:
-        def run() -> None:
-            if not applies(check, build()):
-                pytest.skip("the inverter doesn't declare this ability")
-            check(build(), objects)
-
-        return run
-
-    def marks(check: Check) -> Any:
-        name = check.__name__
-        return pytest.mark.xfail(reason=known[name], strict=True) if name in known else ()
-
-    return pytest.mark.parametrize(
-        "check", [pytest.param(bound(check), id=check.__name__, marks=marks(check)) for check in CHECKS]
-    )
+    return _inverter_suite(make, objects).parametrize(known_failures)
 
 
-def _known(known_failures: Mapping[str, str] | None) -> Mapping[str, str]:
-    known = known_failures or {}
-    unknown = set(known) - {check.__name__ for check in CHECKS}
-    if unknown:
-        raise ValueError(f"no check is called {', '.join(sorted(unknown))}")
-    return known
+def training_checks(config: Path, *, known_failures: Known = None) -> "pytest.MarkDecorator":
+    """Parametrize a pytest test over the checks of what the TOML file `config` trains, as its argument `check`."""
+    return Suite(TRAINING, lambda: (_training(config),)).parametrize(known_failures)
+
+
+def check_plugin(name: str, *, config: Path | None = None) -> dict[str, list[Outcome]]:
+    """Run every check on the plugin of that name and on all that it offers; what came of them, by subject.
+
+    Its inverters are checked on their codec's probes. With the `config` of a training its recipe is checked, and the
+    inverter that it would train as it is at the start. Raises UnknownNameError, or ConfigError for a wrong config.
+    """
+    from unembed.registry import load, plugin
+
+    info = plugin(name)
+    package = Suite(PLUGIN, lambda: (info,))
+    found = {f"plugin {name}": package.outcomes()}
+    if package.outcome("plugin_builds_its_inverters").status == "passed":
+        for spec in info.inverters:
+            found[f"inverter {spec.name}"] = _inverter_suite(partial(load, spec.name, device="cpu"), None).outcomes()
+    if config is not None:
+        training = _training(config)
+        recipe = Suite(TRAINING, lambda: (training,))
+        found[f"training {config}"] = recipe.outcomes()
+        if recipe.outcome("recipe_builds").status == "passed":
+            found[f"inverter of {config}, untrained"] = _inverter_suite(lambda: _untrained(training), None).outcomes()
+    return found
+
+
+def _inverter_suite(make: Callable[[], Inverter], objects: Sequence[Any] | None) -> Suite:
+    def subject() -> tuple[Inverter, Sequence[Any]]:
+        inverter = make()
+        return inverter, list(inverter.codec.probes) if objects is None else objects
+
+    return Suite(INVERTER, subject)
+
+
+def _training(path: Path) -> Training:
+    from unembed.config import parse, read_toml
+    from unembed.registry import modality
+    from unembed.training.config import TrainConfig
+
+    config = parse(TrainConfig, read_toml(path), str(path))
+    return Training(modality(config.modality), config.recipe)
+
+
+def _untrained(training: Training) -> Inverter:
+    training.recipe.network.eval()
+    return training.recipe.inverter()

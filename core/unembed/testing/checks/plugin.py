@@ -1,0 +1,64 @@
+"""The installed package: what it offers, and that offering costs nothing."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from importlib.metadata import packages_distributions
+
+import torch
+
+from unembed.inverter import Inverter
+from unembed.registry import PluginInfo
+from unembed.testing.checks._tools import equal
+from unembed.testing.suite import check
+
+# What `import unembed.registry` itself may have loaded; everything else waits for a factory.
+_LIGHT = {"pluggy", "unembed"}
+
+
+@check()
+def plugin_loads(plugin: PluginInfo) -> None:
+    """Its module imports, every hook in it has a known name, and no other plugin offers one of its names."""
+    assert plugin.error is None, f"{type(plugin.error).__name__}: {plugin.error}"
+
+
+@check(plugin_loads)
+def plugin_offers_something(plugin: PluginInfo) -> None:
+    """It offers an inverter, an embedder or a modality, each once under its name and with a summary of one line."""
+    offers = [(kind, spec) for kind in ("inverters", "embedders", "modalities") for spec in getattr(plugin, kind)]
+    assert offers, "it offers nothing"
+    for kind, spec in offers:
+        assert spec.name.strip() and ":" not in spec.name, f"{spec.name!r} is no name: it is empty or has a colon"
+        assert spec.summary.strip(), f"{spec.name!r} of its {kind} has no summary"
+        assert "\n" not in spec.summary, f"the summary of {spec.name!r} has several lines"
+    for (kind, name), count in Counter((kind, spec.name) for kind, spec in offers).items():
+        assert count == 1, f"{name!r} stands {count} times among its {kind}"
+
+
+@check(plugin_loads)
+def plugin_loads_nothing_heavy(plugin: PluginInfo) -> None:
+    """Importing its module in a fresh process loads no other library, torch included: the factories do."""
+    code = (
+        "import sys, importlib, unembed.registry\n"
+        "before = set(sys.modules)\n"
+        f"importlib.import_module({plugin.module.partition(':')[0]!r})\n"
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, f"it can't be imported in a fresh process: {run.stderr.strip().splitlines()[-1]}"
+    own = {plugin.module.partition(".")[0].partition(":")[0]}
+    own |= {name for name, owners in packages_distributions().items() if plugin.distribution in owners}
+    loaded = set(run.stdout.splitlines()[-1].split()) if run.stdout.strip() else set()
+    heavy = sorted(loaded - own - _LIGHT - set(sys.stdlib_module_names))
+    assert not heavy, f"its import loads {', '.join(heavy)}"
+
+
+@check(plugin_offers_something, when=lambda plugin: bool(plugin.inverters))
+def plugin_builds_its_inverters(plugin: PluginInfo) -> None:
+    """The factory of each inverter that it offers builds one, on the device that it is asked for."""
+    for spec in plugin.inverters:
+        made = spec.load(torch.device("cpu"))
+        assert isinstance(made, Inverter), f"the factory of {spec.name!r} returned {type(made).__name__}"
+        equal(made.embedder.device.type, "cpu", f"the device of {spec.name!r}, asked for on the CPU")

@@ -1,0 +1,1 @@
+"""Inverting Morgan fingerprints: a plugin for unembed that lives in a package of its own."""
