@@ -250,8 +250,8 @@ class ToyRecipe(Recipe):
         )
         save_checkpoint(folder, self.network.state_dict(), manifest)
 
-    def flops(self, signals: Tensor, corrected: bool) -> Tensor:
-        return torch.tensor(6.0 * len(signals) * sum(p.numel() for p in self.network.parameters()))
+    def flops(self, signals: Tensor, corrected: bool) -> float:
+        return 6.0 * len(signals) * sum(p.numel() for p in self.network.parameters())
 
 
 def _from_network(network: ToyNetwork, embedder: Embedder) -> Inverter:

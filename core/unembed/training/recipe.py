@@ -63,5 +63,8 @@ class Recipe(ABC):
         """Write the network as a checkpoint that `unembed.load` opens."""
 
     @abstractmethod
-    def flops(self, signals: Tensor, corrected: bool) -> Tensor:
-        """Floating-point operations of one training batch, forward and backward, padding left out: a scalar."""
+    def flops(self, signals: Tensor, corrected: bool) -> float | Tensor:
+        """Floating-point operations of one training batch, forward and backward, padding left out.
+
+        A scalar tensor on the device holds nothing up, where a number would have to be waited for.
+        """

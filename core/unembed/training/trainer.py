@@ -99,7 +99,7 @@ class Trainer:
         count = min(config.round_steps, config.steps - self.step)
         losses: dict[bool, list[Tensor]] = {True: [], False: []}
         began, examples = time.monotonic(), 0
-        work: list[Tensor] = []
+        work: float | Tensor = 0.0
         for taken, example in enumerate(self._examples(count, draw, noise)):
             progress = self._progress(ahead=taken * self.pace)
             factor = rate_at(self.step, progress, warmup=config.warmup, decay=config.decay)
@@ -115,13 +115,13 @@ class Trainer:
             corrected = example.hypothesis is not None
             losses[corrected].append(loss.detach())
             examples += len(example.signals)
-            work.append(self.recipe.flops(example.signals, corrected))
+            work = work + self.recipe.flops(example.signals, corrected)
         means = {
             name: torch.stack(losses[kind]).mean().item()
             for name, kind in (("guess_loss", False), ("correct_loss", True))
             if losses[kind]
         }
-        operations = torch.stack(work).sum().item()
+        operations = float(work)
         seconds = self._agreed(time.monotonic() - began)
         examples *= self.accelerator.num_processes
         self.examples += examples

@@ -70,7 +70,7 @@ class MoleculeRecipe(unembed.Recipe):
         target: Tensor,
         hypothesis: Tensor | None,
         embedding: Tensor | None,
-        shape: torch.Size,
+        signals: Tensor,
         generator: torch.Generator,
     ) -> Tensor:
         self.network.eval()

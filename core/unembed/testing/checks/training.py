@@ -41,7 +41,7 @@ class Training:
     def proposal(self, target: Tensor, signals: Tensor) -> Tensor:
         """A first guess by the network as it is."""
         noise = torch.Generator(target.device).manual_seed(3)
-        return self.recipe.propose(target, None, None, signals.shape, noise)
+        return self.recipe.propose(target, None, None, signals, noise)
 
 
 def _seeded() -> torch.Generator:
