@@ -14,10 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from unembed.calibration import Calibration
 from unembed.config import Config
 from unembed.errors import CheckpointError
 
-__all__ = ["Manifest", "TensorEntry", "load_checkpoint", "read_manifest", "save_checkpoint"]
+__all__ = ["Manifest", "TensorEntry", "load_checkpoint", "read_manifest", "save_checkpoint", "write_manifest"]
 
 FORMAT = 1
 Storage = Literal["float32", "float16", "int8"]
@@ -44,6 +45,7 @@ class Manifest(Config):
     training: dict[str, Any] = {}
     quality: dict[str, Any] = {}
     self_test: dict[str, Any] | None = None
+    calibration: Calibration | None = None
     tensors: dict[str, TensorEntry] = {}
 
 
@@ -84,7 +86,7 @@ def save_checkpoint(
     if shard:
         save_file(shard, temporary / f"model-{number:05}.safetensors")
     written = manifest.model_copy(update={"tensors": entries})
-    (temporary / "manifest.json").write_text(json.dumps(written.model_dump(mode="json"), indent=1) + "\n")
+    (temporary / "manifest.json").write_text(_json(written))
     os.chmod(temporary, 0o755)
     for path in temporary.iterdir():
         path.chmod(0o644)  # safetensors keeps its files to their owner
@@ -94,6 +96,21 @@ def save_checkpoint(
         os.replace(folder, old)
     os.replace(temporary, folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace the manifest of a checkpoint folder, whole or not at all; raises CheckpointError."""
+    path = Path(folder) / "manifest.json"
+    temporary = path.with_suffix(".tmp")
+    try:
+        temporary.write_text(_json(manifest))
+        os.replace(temporary, path)
+    except OSError as error:
+        raise CheckpointError(f"can't write {path}: {error.strerror}") from error
+
+
+def _json(manifest: Manifest) -> str:
+    return json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n"
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unembed.calibration import calibration_counts, calibration_error
 from unembed.defaults import CHUNK_SIZE, EFFORT
 from unembed.errors import InputError
 from unembed.inverter import Inverter
@@ -22,7 +23,8 @@ class Evaluation:
     """Corpus metrics of N inversions, each with its 95 % bootstrap interval, and the texts (or others) compared.
 
     `metrics` has the inverter's own (for text `bleu` 0 to 100 and `token_f1`), `exact_match` and
-    `similarity` (both 0 to 1) and `queries_per_item`; `seconds` is the time of the inversions alone.
+    `similarity` (both 0 to 1), `queries_per_item` and, of a calibrated inverter, `calibration_error`; `seconds` is
+    the time of the inversions alone. `similarity` and `exact` are `[N]`.
     """
 
     metrics: dict[str, float]
@@ -30,6 +32,8 @@ class Evaluation:
     seconds: float
     references: list[Any]
     reconstructions: list[Any]
+    similarity: Tensor
+    exact: Tensor
 
     @property
     def n(self) -> int:
@@ -95,4 +99,8 @@ def evaluate(
         counts = torch.stack([column, torch.ones_like(column)], 1)
         metrics[name] = mean(counts.sum(0))
         ci[name] = bootstrap(counts, mean, seed=seed)
-    return Evaluation(metrics, ci, seconds, references, found.objects)
+    if found.confidence is not None:
+        counts = calibration_counts(found.confidence, exact)
+        metrics["calibration_error"] = calibration_error(counts.sum(0))
+        ci["calibration_error"] = bootstrap(counts, calibration_error, seed=seed)
+    return Evaluation(metrics, ci, seconds, references, found.objects, found.similarity, exact)

@@ -25,7 +25,8 @@ class Inversion:
     """What came back for N vectors: objects, and for each its similarity, cost and reason to stop.
 
     `similarity`, `signals` and `embeddings` are those of the objects as returned, embedded once more where
-    decoding changed a signal.
+    decoding changed a signal. `confidence` is the probability that a result is exact, if the inverter has been
+    calibrated; it holds for vectors in the precision that the embedder gives them.
     """
 
     objects: list[Any]
@@ -36,6 +37,7 @@ class Inversion:
     signals: Tensor
     embeddings: Tensor
     trace: tuple[Step, ...] | None
+    confidence: Tensor | None = None
 
 
 @final
@@ -136,7 +138,18 @@ class Inverter:
                 similarity = similarity.clone()
                 similarity[changed] = embedder.similarity(target[changed], embeddings[changed])
                 queries = queries + changed
-        return Inversion(objects, similarity, found.steps, queries, found.stopped, signals, embeddings, found.trace)
+        calibration = None if self.manifest is None else self.manifest.calibration
+        return Inversion(
+            objects,
+            similarity,
+            found.steps,
+            queries,
+            found.stopped,
+            signals,
+            embeddings,
+            found.trace,
+            None if calibration is None else calibration.confidence(similarity),
+        )
 
     def exact(self, objects: Sequence[Any], inversion: Inversion) -> Tensor:
         """Whether each recovered signal equals that of the original in all that the embedder sees: `[N]`."""

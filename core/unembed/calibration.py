@@ -1,0 +1,66 @@
+"""From the similarity that a search reached to the probability that it found the very input."""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from unembed.config import Config
+from unembed.errors import InputError
+
+__all__ = ["Calibration", "calibrate", "calibration_counts", "calibration_error"]
+
+BINS = 10
+
+
+class Calibration(Config):
+    """A rising step function, measured on `n` inversions: `probability[i]` holds from `similarity[i]` on."""
+
+    similarity: list[float] = Field(min_length=1)
+    probability: list[float] = Field(min_length=1)
+    n: int
+
+    def confidence(self, similarity: Tensor) -> Tensor:
+        """The probability of an exact result for each similarity `[N]`, float32 `[N]` on the same device."""
+        knots, values = (torch.tensor(x, dtype=torch.float64) for x in (self.similarity, self.probability))
+        place = torch.searchsorted(knots, similarity.double().cpu(), right=True) - 1
+        return values[place.clamp_min(0)].float().to(similarity.device)
+
+
+def calibrate(similarity: Tensor, exact: Tensor) -> Calibration:
+    """Fit a `Calibration` to the similarities `[N]` and exactness `[N]` of inversions whose originals are known.
+
+    Isotonic regression by pooling adjacent violators (Ayer et al. 1955); a pool's share counts one exact and one
+    other result more than were seen, so that no finite sample claims certainty. Raises InputError without both
+    kinds of result.
+    """
+    if len(similarity) == 0 or bool(exact.all()) or not bool(exact.any()):
+        raise InputError(
+            f"a calibration needs results that are exact and results that aren't; {int(exact.sum())} of "
+            f"{len(exact)} are exact: use other lengths or another effort"
+        )
+    value, which = torch.unique(similarity.double().cpu(), return_inverse=True)
+    hits = torch.zeros_like(value).index_add_(0, which, exact.double().cpu())
+    pools: list[tuple[float, float, float]] = []  # first similarity, exact ones, all
+    for pool in zip(value.tolist(), hits.tolist(), which.bincount().double().tolist(), strict=True):
+        pools.append(pool)
+        while len(pools) > 1 and pools[-2][1] * pools[-1][2] >= pools[-1][1] * pools[-2][2]:
+            (start, *left), (_, *right) = pools[-2:]
+            pools[-2:] = [(start, left[0] + right[0], left[1] + right[1])]
+    shares = torch.tensor([(hits + 1) / (size + 2) for _, hits, size in pools], dtype=torch.float64)
+    return Calibration(
+        similarity=[-1.0, *(start for start, _, _ in pools[1:])],
+        probability=shares.cummax(0).values.tolist(),
+        n=len(similarity),
+    )
+
+
+def calibration_counts(confidence: Tensor, exact: Tensor) -> Tensor:
+    """Of each result, the counts that `calibration_error` needs: float64 `[N, 11]`."""
+    confidence, exact = confidence.double().cpu(), exact.double().cpu()
+    inside = torch.nn.functional.one_hot((confidence * BINS).long().clamp_max(BINS - 1), BINS)
+    return torch.cat([inside * (confidence - exact)[:, None], torch.ones(len(confidence), 1)], 1)
+
+
+def calibration_error(sums: Tensor) -> float:
+    """Expected calibration error in ten bins of confidence, 0 to 1 (Guo et al. 2017), of summed counts `[11]`."""
+    return float(sums[:-1].abs().sum() / sums[-1])
