@@ -6,6 +6,7 @@ tokens. The weights live in transformers' T5 modules; the forward passes here ar
 point: one code path for training and for cached generation, no masks where there is no padding.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import T5Config, T5ForConditionalGeneration
 
-__all__ = ["Cache", "InversionNetwork", "Special"]
+__all__ = ["Cache", "InversionNetwork", "Projection", "Special", "T5Network"]
 
 EMBEDDING_RMS = 13.5  # of the pretrained token embeddings, which the condition vectors join
 
@@ -75,29 +76,34 @@ class Projection(nn.Module):
         return self.leave(F.gelu(self.enter(x))).unflatten(-1, (self.positions, -1))
 
 
-class InversionNetwork(nn.Module):
-    """See the module's docstring. `config` is a T5Config's dictionary with the embedder's vocabulary size."""
+class T5Network(nn.Module, ABC):
+    """A T5 that reads what a subclass makes of embeddings and a hypothesis, and writes signals.
 
-    def __init__(
-        self, config: dict[str, Any], *, dimension: int, positions: int, hidden: int, special: Special
-    ) -> None:
+    `config` is a T5Config's dictionary. With `tied` the output matrix is the token embedding's; the factor
+    that T5 then puts on the decoder's states, width to the power −½, is part of its last norm's weight here.
+    """
+
+    def __init__(self, config: dict[str, Any], *, dimension: int, special: Special, tied: bool) -> None:
         super().__init__()
         t5 = T5Config(**config)
+        if t5.dense_act_fn not in ("relu", "gelu_new"):
+            raise ValueError(f"T5 layers come with relu or gated-gelu; this one has {t5.feed_forward_proj!r}")
         # transformers 5 ties the output to the embedding on every T5Config; v1.1 has a separate one.
         t5.tie_word_embeddings = False
         t5.scale_decoder_outputs = False
         self.t5 = T5ForConditionalGeneration(t5)
-        self.t5.lm_head.weight = nn.Parameter(torch.empty(t5.vocab_size, t5.d_model).normal_(std=0.5))
         self.t5.set_input_embeddings(self.t5.shared)
+        if tied:
+            self.t5.lm_head.weight = self.t5.shared.weight
+        else:
+            self.t5.lm_head.weight = nn.Parameter(torch.empty(t5.vocab_size, t5.d_model).normal_(std=0.5))
         self.config = config
         self.special = special
         self.dimension = dimension
-        self.target = Projection(dimension, hidden, positions, t5.d_model)
-        self.hypothesis = Projection(dimension, hidden, positions, t5.d_model)
-        self.difference = Projection(dimension + 1, hidden, positions, t5.d_model)
         self.dropout = float(t5.dropout_rate)
         self.heads = t5.num_heads
-        self.register_buffer("never", torch.tensor([special.pad, special.start]), persistent=False)
+        never = torch.tensor([special.pad, special.start], device="cpu")  # also where the rest has no storage yet
+        self.register_buffer("never", never, persistent=False)
         self.encoder_layer = _encoder_layer
         self.decoder_layer = _decoder_layer
         self.token_loss = _token_loss
@@ -112,24 +118,16 @@ class InversionNetwork(nn.Module):
         for name in ("encoder_layer", "decoder_layer", "token_loss", "project", "finish", "pick"):
             setattr(self, name, torch.compile(getattr(self, name)))
 
+    @abstractmethod
     def encode(self, target: Tensor, hypothesis: Tensor | None, embedding: Tensor | None) -> tuple[Tensor, Tensor]:
         """Encoder states `[N, S, width]` and the additive mask `[N, 1, 1, S]` of the hypothesis's padding.
 
         `target` and `embedding` are `[N, D]`, `hypothesis` ids `[N, L]`; the last two come together or not.
         """
-        unit = target.shape[-1] ** 0.5
-        target = F.normalize(target, dim=-1)
-        parts = [self.target(target * unit)]
-        if hypothesis is not None and embedding is not None:
-            embedding = F.normalize(embedding, dim=-1)
-            gap = target - embedding
-            size = gap.norm(dim=-1, keepdim=True).clamp_min(1e-4)
-            parts += [
-                self.hypothesis(embedding * unit),
-                self.difference(torch.cat([gap / size * unit, size.log()], -1)),
-                self.t5.shared(hypothesis),
-            ]
-        x = F.dropout(torch.cat([part.to(parts[0].dtype) for part in parts], 1), self.dropout, self.training)
+
+    def encoded(self, x: Tensor, hypothesis: Tensor | None) -> tuple[Tensor, Tensor]:
+        """States and mask of inputs `[N, S, width]` that end in those of `hypothesis`, if there is one."""
+        x = F.dropout(x, self.dropout, self.training)
         mask = torch.zeros(x.shape[:2], device=x.device)
         if hypothesis is not None:
             mask[:, -hypothesis.shape[1] :].masked_fill_(hypothesis == self.special.pad, -1e9)
@@ -208,6 +206,35 @@ class InversionNetwork(nn.Module):
         return logits.index_fill_(-1, self.never, -torch.inf)
 
 
+class InversionNetwork(T5Network):
+    """See the module's docstring. `config` is a T5Config's dictionary with the embedder's vocabulary size."""
+
+    def __init__(
+        self, config: dict[str, Any], *, dimension: int, positions: int, hidden: int, special: Special
+    ) -> None:
+        super().__init__(config, dimension=dimension, special=special, tied=False)
+        width = self.t5.config.d_model
+        self.target = Projection(dimension, hidden, positions, width)
+        self.hypothesis = Projection(dimension, hidden, positions, width)
+        self.difference = Projection(dimension + 1, hidden, positions, width)
+
+    def encode(self, target: Tensor, hypothesis: Tensor | None, embedding: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See `T5Network.encode`."""
+        unit = target.shape[-1] ** 0.5
+        target = F.normalize(target, dim=-1)
+        parts = [self.target(target * unit)]
+        if hypothesis is not None and embedding is not None:
+            embedding = F.normalize(embedding, dim=-1)
+            gap = target - embedding
+            size = gap.norm(dim=-1, keepdim=True).clamp_min(1e-4)
+            parts += [
+                self.hypothesis(embedding * unit),
+                self.difference(torch.cat([gap / size * unit, size.log()], -1)),
+                self.t5.shared(hypothesis),
+            ]
+        return self.encoded(torch.cat([part.to(parts[0].dtype) for part in parts], 1), hypothesis)
+
+
 def _norm(weight: Tensor, x: Tensor) -> Tensor:
     return F.rms_norm(x.float(), (x.shape[-1],), weight, 1e-6).to(x.dtype)
 
@@ -257,7 +284,10 @@ def _linears(x: Tensor, weights: Sequence[Tensor], together: bool) -> Sequence[T
 
 
 def _feed(x: Tensor, weights: Sequence[Tensor], training: bool = False) -> Tensor:
-    norm, enter, gate, leave = weights
+    norm, *parts = weights
+    if len(parts) == 2:  # T5's first version
+        return F.linear(F.relu(F.linear(_norm(norm, x), parts[0])), parts[1])
+    enter, gate, leave = parts
     enter, gate = _linears(_norm(norm, x), (enter, gate), training)
     return F.linear(F.gelu(enter, approximate="tanh") * gate, leave)
 
@@ -323,8 +353,7 @@ def _weights(block: nn.Module) -> list[Tensor]:
         if attention is not None:
             parts = (attention.q, attention.k, attention.v, attention.o)
         else:
-            dense = layer.DenseReluDense
-            parts = (dense.wi_0, dense.wi_1, dense.wo)
+            parts = [part for part in layer.DenseReluDense.children() if isinstance(part, nn.Linear)]
         found += [layer.layer_norm.weight, *(part.weight for part in parts)]
     return found
 
