@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from unembed.loop import SearchResult, Step, search
     from unembed.metrics import Metric
     from unembed.passages import read_passages
-    from unembed.registry import EmbedderSpec, InverterSpec, Modality, load, load_embedder, plugins
+    from unembed.registry import CommandSpec, EmbedderSpec, InverterSpec, Modality, load, load_embedder, plugins
     from unembed.training.recipe import Recipe
     from unembed.vectors import read_vectors
 
 __all__ = [
     "CheckpointError",
     "Codec",
+    "CommandSpec",
     "Config",
     "ConfigError",
     "Corrector",
@@ -95,7 +96,7 @@ _HOME = {
     "evaluation": ("Evaluation", "evaluate"),
     "metrics": ("Metric",),
     "passages": ("read_passages",),
-    "registry": ("EmbedderSpec", "InverterSpec", "Modality", "load", "load_embedder", "plugins"),
+    "registry": ("CommandSpec", "EmbedderSpec", "InverterSpec", "Modality", "load", "load_embedder", "plugins"),
     "training.recipe": ("Recipe",),
     "vectors": ("read_vectors",),
 }

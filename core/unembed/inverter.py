@@ -88,7 +88,8 @@ class Inverter:
     ) -> Inversion:
         """Recover the objects behind `vectors` `[N, D]` (or one `[D]`): a tensor, an array or nested lists.
 
-        `steps=0` is the hypothesizer alone. The other options are those of `unembed.search`; of `max_queries`
+        `steps=0` is the hypothesizer alone; where the embedder can't be asked (no key for an API) its likeliest
+        guess comes back with a similarity of NaN. The other options are those of `unembed.search`; of `max_queries`
         one is kept for measuring what is returned. Raises InputError for vectors of another width, with NaN
         or infinity, or of zeros only.
         """
@@ -98,6 +99,8 @@ class Inverter:
             )
         target = self._checked(vectors)
         embedder = self.embedder
+        if steps == 0 and not embedder.available:
+            return self._unmeasured(target, seed)
         found = search(
             target,
             embed=embedder.embed,
@@ -127,6 +130,14 @@ class Inverter:
                 similarity[changed] = embedder.similarity(target[changed], embeddings[changed])
                 queries = queries + changed
         return Inversion(objects, similarity, found.steps, queries, found.stopped, signals, embeddings, found.trace)
+
+    def _unmeasured(self, target: Tensor, seed: int) -> Inversion:
+        """The likeliest first guesses, from the targets alone: similarity and embeddings are NaN."""
+        generator = torch.Generator(target.device).manual_seed(seed)
+        signals = self.hypothesizer.hypothesize(target, 1, generator)[:, 0]
+        unknown, none = torch.full_like(target, torch.nan), torch.zeros(len(target), dtype=torch.long)
+        objects, stopped = self.codec.decode(signals), ("steps",) * len(target)
+        return Inversion(objects, unknown[:, 0], none, none, stopped, signals, unknown, None)
 
     def exact(self, objects: Sequence[Any], inversion: Inversion) -> Tensor:
         """Whether each recovered signal equals that of the original in all that the embedder sees: `[N]`."""

@@ -50,6 +50,8 @@ class OverTexts(Embedder):
             dimension=embedder.dimension,
             normalized=embedder.normalized,
             device=embedder.device,
+            remote=embedder.remote,
+            available=embedder.available,
         )
 
     def _embed(self, signals: Tensor) -> Tensor:
@@ -102,6 +104,10 @@ class LocalEmbedder(TextEmbedder):
             if isinstance(module, torch.nn.ModuleList):
                 for layer in module:
                     layer.compile(dynamic=True)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The network's weights by name; none where it isn't a torch one."""
+        return dict(self._model.state_dict()) if isinstance(self._model, torch.nn.Module) else {}
 
     def _signals(self, texts: Sequence[str]) -> Tensor:
         rows = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]

@@ -79,8 +79,8 @@ class Projection(nn.Module):
 class T5Network(nn.Module, ABC):
     """A T5 that reads what a subclass makes of embeddings and a hypothesis, and writes signals.
 
-    `config` is a T5Config's dictionary. With `tied` the output matrix is the token embedding's; the factor
-    that T5 then puts on the decoder's states, width to the power −½, is part of its last norm's weight here.
+    `config` is a T5Config's dictionary. With `tied` the output matrix is the token embedding's, and the decoder's
+    states are scaled by width to the power −½ before it (Raffel et al. 2020; version 1.1 does neither).
     """
 
     def __init__(self, config: dict[str, Any], *, dimension: int, special: Special, tied: bool) -> None:
@@ -93,6 +93,8 @@ class T5Network(nn.Module, ABC):
         t5.scale_decoder_outputs = False
         self.t5 = T5ForConditionalGeneration(t5)
         self.t5.set_input_embeddings(self.t5.shared)
+        self.tied = tied
+        self.scale = t5.d_model**-0.5 if tied else 1.0
         if tied:
             self.t5.lm_head.weight = self.t5.shared.weight
         else:
@@ -163,7 +165,7 @@ class T5Network(nn.Module, ABC):
         bias = bias.masked_fill(future, -1e9)
         for block in decoder.block:
             x = self.decoder_layer(x, bias, states, mask, self.heads, self.dropout, self.training, _weights(block))
-        return F.dropout(_norm(decoder.final_layer_norm.weight, x), self.dropout, self.training)
+        return F.dropout(_norm(decoder.final_layer_norm.weight * self.scale, x), self.dropout, self.training)
 
     def start(self, states: Tensor, mask: Tensor, *, beams: int, length: int) -> Cache:
         """An empty cache over encoder states `[R, S, width]` for `length` tokens of `beams` texts a row."""
@@ -198,7 +200,7 @@ class T5Network(nn.Module, ABC):
             own = keys[:, :, :end], values[:, :, :end]
             x = self.finish(x, query, own, bias, cross, cache.mask, self.heads, weights[4:])
         cache.filled, cache.length = filled, cache.length + 1
-        return _norm(decoder.final_layer_norm.weight, x)
+        return _norm(decoder.final_layer_norm.weight * self.scale, x)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Of every token after hidden states `[..., width]`, as float32 `[..., V]`; padding and start get −∞."""

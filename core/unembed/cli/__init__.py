@@ -19,7 +19,24 @@ from unembed.errors import ConfigError, InputError, MissingExtraError, UnembedEr
 __all__ = ["main", "root"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Root(click.Group):
+    """The built-in commands, then those of plugins; a plugin's command is imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from unembed.registry import commands
+
+        return sorted({*self.commands, *commands()})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in self.commands:
+            return self.commands[name]
+        from unembed.registry import commands
+
+        offered = commands()
+        return offered[name].load() if name in offered else None
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="unembed")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error; works after any command too.")
 def root(debug: bool) -> None:

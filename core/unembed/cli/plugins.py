@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plugins"]
 
-KINDS = ("inverters", "embedders", "modalities")
+KINDS = ("inverters", "embedders", "modalities", "commands")
 
 
 @click.command()
