@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from unembed.cli import root
@@ -37,7 +38,7 @@ COMMANDS = [
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
 def test_the_commands_of_a_page_parse(page, line) -> None:
     words = shlex.split(line, comments=True)[1:]
-    command = root.commands[words[0]]
+    command = root.get_command(click.Context(root), words[0])
     command.make_context(words[0], words[1:])
 
 

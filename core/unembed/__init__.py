@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from unembed.errors import (
         CheckpointError,
         ConfigError,
+        CostLimitError,
         EmbedderMismatchError,
         InputError,
         MissingExtraError,
         PluginError,
+        ServiceError,
         UnembedError,
         UnknownNameError,
     )
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from unembed.interfaces import Codec, Corrector, Embedder, Hypothesizer, SequenceCodec, cosine
     from unembed.inverter import Inversion, Inverter
     from unembed.loop import SearchResult, Step, search
+    from unembed.metering import Meter
     from unembed.metrics import Metric
     from unembed.passages import read_passages
     from unembed.registry import CommandSpec, EmbedderSpec, InverterSpec, Modality, load, load_embedder, plugins
@@ -39,6 +42,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Corrector",
+    "CostLimitError",
     "Embedder",
     "EmbedderMismatchError",
     "EmbedderSpec",
@@ -49,6 +53,7 @@ __all__ = [
     "Inverter",
     "InverterSpec",
     "Manifest",
+    "Meter",
     "Metric",
     "MissingExtraError",
     "Modality",
@@ -56,6 +61,7 @@ __all__ = [
     "Recipe",
     "SearchResult",
     "SequenceCodec",
+    "ServiceError",
     "Step",
     "UnembedError",
     "UnknownNameError",
@@ -81,10 +87,12 @@ _HOME = {
     "errors": (
         "CheckpointError",
         "ConfigError",
+        "CostLimitError",
         "EmbedderMismatchError",
         "InputError",
         "MissingExtraError",
         "PluginError",
+        "ServiceError",
         "UnembedError",
         "UnknownNameError",
     ),
@@ -94,6 +102,7 @@ _HOME = {
     "loop": ("SearchResult", "Step", "search"),
     "inverter": ("Inversion", "Inverter"),
     "evaluation": ("Evaluation", "evaluate"),
+    "metering": ("Meter",),
     "metrics": ("Metric",),
     "passages": ("read_passages",),
     "registry": ("CommandSpec", "EmbedderSpec", "InverterSpec", "Modality", "load", "load_embedder", "plugins"),

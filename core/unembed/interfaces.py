@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from unembed.errors import InputError, PluginError
+from unembed.metering import Meter
 
 __all__ = [
     "Codec",
@@ -38,8 +39,8 @@ class Embedder(ABC):
 
     A subclass calls `super().__init__` with what it declares and implements `_embed`. The similarity that
     its embeddings are compared by belongs to the embedder; it is cosine unless said otherwise, and 1 means
-    identical. One that costs or isn't always there (an API) is `remote`: nothing asks it before a user's work
-    needs it, and `available` says whether it can be asked at all (a key is set).
+    identical. One behind an API has a `meter`: nothing asks it before a user's work needs it, and `available` says
+    whether it can be asked at all (its key is set).
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Embedder(ABC):
         normalized: bool,
         device: torch.device | str = "cpu",
         similarity: Similarity = cosine,
-        remote: bool = False,
+        meter: Meter | None = None,
         available: bool = True,
     ) -> None:
         self.name = name
@@ -60,7 +61,7 @@ class Embedder(ABC):
         self.normalized = normalized
         self.device = torch.device(device)
         self.similarity = similarity
-        self.remote = remote
+        self.meter = meter
         self.available = available
         self.queries = 0
         self._before_first: Callable[[], None] | None = None

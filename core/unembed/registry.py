@@ -166,7 +166,7 @@ def commands() -> dict[str, CommandSpec]:
 def open_checkpoint(folder: Path, device: "torch.device", embedder: str | None = None) -> "Inverter":
     """Open a checkpoint folder with its modality's plugin and check that its embedder is the right one.
 
-    With `embedder` the manifest's is replaced. A remote one is checked when it is first asked.
+    With `embedder` the manifest's is replaced. One that is metered is checked when it is first asked.
     """
     from unembed.checkpoint import read_manifest
     from unembed.fingerprinting import fingerprint, same
@@ -188,7 +188,7 @@ def open_checkpoint(folder: Path, device: "torch.device", embedder: str | None =
                 f"that it names, or load another inverter"
             )
 
-    if wanted is not None and box.remote:
+    if wanted is not None and box.meter is not None:
         box.before_first(check)
     elif wanted is not None:
         check()

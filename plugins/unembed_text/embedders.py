@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from unembed.errors import InputError, MissingExtraError
 from unembed.interfaces import Codec, Embedder
 
-__all__ = ["LocalEmbedder", "OverTexts", "SentenceTransformerEmbedder", "TextEmbedder", "minilm"]
+__all__ = ["LocalEmbedder", "OverTexts", "SentenceTransformerEmbedder", "TextEmbedder", "minilm", "text_embedder"]
 
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -50,7 +50,7 @@ class OverTexts(Embedder):
             dimension=embedder.dimension,
             normalized=embedder.normalized,
             device=embedder.device,
-            remote=embedder.remote,
+            meter=embedder.meter,
             available=embedder.available,
         )
 
@@ -185,6 +185,16 @@ class _Sentences(torch.nn.Module):
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         found = self.model({"input_ids": ids, "attention_mask": mask})["sentence_embedding"][:, : self.truncate_dim]
         return F.normalize(found, dim=-1) if self.normalize else found
+
+
+def text_embedder(name: str, device: torch.device) -> TextEmbedder:
+    """The embedder of that name; raises InputError for one that reads no texts."""
+    from unembed.registry import load_embedder
+
+    found = load_embedder(name, device=device)
+    if not isinstance(found, TextEmbedder):
+        raise InputError(f"embedder {name!r} reads no texts")
+    return found
 
 
 def minilm(device: torch.device | str = "cpu") -> SentenceTransformerEmbedder:

@@ -14,6 +14,7 @@ from unembed.fingerprinting import fingerprint
 from unembed.interfaces import Corrector, Embedder, Hypothesizer
 from unembed.inverter import Inverter
 from unembed_text.codec import TextCodec
+from unembed_text.embedders import OverTexts, text_embedder
 from unembed_text.generation import beam_search, padded
 from unembed_text.metrics import text_metrics
 from unembed_text.network import InversionNetwork, Special
@@ -135,8 +136,12 @@ def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device) -> I
     network.to(device).eval()
     if device.type == "cpu":
         _transpose(network)
-    embedder = load_embedder(manifest.embedder["name"], device=device)
-    return build_inverter(manifest.name, network, embedder, int(manifest.config["length"]))
+    name = manifest.embedder["name"]
+    own = load_embedder(manifest.embedder.get("own", name), device=device)
+    inverter = build_inverter(manifest.name, network, own, int(manifest.config["length"]))
+    if "own" in manifest.embedder:  # another way to the same model: it is asked by text
+        inverter.embedder = OverTexts(text_embedder(name, device), inverter.codec)
+    return inverter
 
 
 def _transpose(network: InversionNetwork) -> None:

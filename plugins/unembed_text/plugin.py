@@ -54,6 +54,15 @@ def register_embedders() -> list[EmbedderSpec]:
         EmbedderSpec("st", "any sentence-transformers model: st:FOLDER or st:HUB_ID", partial(_local, "st")),
         EmbedderSpec("hf", "any transformers encoder: hf:FOLDER?pooling=mean", partial(_local, "hf")),
         EmbedderSpec("onnx", "an ONNX graph and its tokenizer: onnx:FOLDER?pooling=mean", partial(_local, "onnx")),
+        EmbedderSpec(
+            "openai", "OpenAI's API: openai:text-embedding-3-small?dimensions=256", partial(_service, "openai")
+        ),
+        EmbedderSpec("cohere", "Cohere's API: cohere:embed-v4.0", partial(_service, "cohere")),
+        EmbedderSpec("voyage", "Voyage AI's API: voyage:voyage-3.5", partial(_service, "voyage")),
+        EmbedderSpec("gemini", "Google's API: gemini:gemini-embedding-001", partial(_service, "gemini")),
+        EmbedderSpec("ollama", "an Ollama server on this machine: ollama:MODEL", partial(_service, "ollama")),
+        EmbedderSpec("http", "an OpenAI-compatible server: http://HOST:PORT/v1#MODEL", partial(_server, "http")),
+        EmbedderSpec("https", "the same, encrypted: https://HOST/v1#MODEL", partial(_server, "https")),
         EmbedderSpec("gtr-base", "GTR-base as vec2text embeds: states averaged, not normalised", _gtr),
         EmbedderSpec("gtr-base-st", "GTR-base as sentence-transformers embeds: dense layer, normalised", _gtr_st),
     ]
@@ -82,6 +91,18 @@ def _local(kind: Literal["st", "hf", "onnx"], argument: str, device: "torch.devi
     from unembed_text.spec import local_embedder
 
     return local_embedder(kind, argument, name=f"{kind}:{argument}", device=device)
+
+
+def _service(kind: str, argument: str, device: "torch.device") -> "Embedder":
+    from unembed_text.api.embedder import named_service
+
+    return named_service(kind, argument, device)
+
+
+def _server(scheme: str, argument: str, device: "torch.device") -> "Embedder":
+    from unembed_text.api.embedder import url_service
+
+    return url_service(scheme, argument, device)
 
 
 def _gtr(argument: str, device: "torch.device") -> "Embedder":

@@ -1,11 +1,12 @@
 """`unembed invert`: vectors, or texts that are embedded first, back to what was embedded."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from unembed.cli._shared import json_lines, progress, search_options
+from unembed.cli._shared import announce, json_lines, metered, progress, search_options
 from unembed.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ def invert(
     vectors: Path | None,
     column: str | None,
     inverter: str,
+    embedder: str | None,
+    max_cost: float | None,
+    dry_run: bool,
     steps: int,
     beam: int,
     max_queries: int | None,
@@ -45,18 +49,21 @@ def invert(
     with json_lines(out) as write:
         from unembed.registry import load
 
-        model = load(inverter, device=device)
+        model = load(inverter, device=device, embedder=embedder)
         if vectors is None:
             _note_cuts(model, inputs)
-        target = model.embed(list(inputs)) if given is None else given
-        with progress("inverting", steps) as on_step:
+        if dry_run:
+            announce(_forecast(model, inputs, given, steps, beam, max_queries), as_json)
+            return
+        with metered(model, max_cost), progress("inverting", steps) as on_step:
+            target = model.embed(list(inputs)) if given is None else given
             found = model.invert(target, steps=steps, beam=beam, max_queries=max_queries, seed=seed, on_step=on_step)
         exact = [None] * len(found.objects) if given is not None else model.exact(list(inputs), found).tolist()
         for index, reconstruction in enumerate(found.objects):
             row = {
                 **({"index": index} if given is not None else {"input": inputs[index]}),
                 "reconstruction": reconstruction,
-                "similarity": found.similarity[index].item(),
+                "similarity": _known(found.similarity[index].item()),
                 "exact": exact[index],
                 "steps": int(found.steps[index]),
                 "queries": int(found.queries[index]),
@@ -73,7 +80,26 @@ def _show(row: dict[str, Any]) -> None:
     verdict = {True: ", exact", False: ", not exact", None: ""}[row["exact"]]
     click.echo(click.style(row["input"] if "input" in row else f"vector {row['index']}", bold=True))
     click.echo(f"  {row['reconstruction']}")
-    click.echo(f"  similarity {row['similarity']:.4f}{verdict}; {row['steps']} steps, {row['queries']} queries")
+    similarity = "unknown" if row["similarity"] is None else f"{row['similarity']:.4f}"
+    click.echo(f"  similarity {similarity}{verdict}; {row['steps']} steps, {row['queries']} queries")
+
+
+def _known(value: float) -> float | None:
+    """JSON has no NaN: a similarity that couldn't be measured is null."""
+    return None if math.isnan(value) else value
+
+
+def _forecast(
+    model: "Inverter", inputs: tuple[str, ...], given: Any, steps: int, beam: int, max_queries: int | None
+) -> dict[str, Any]:
+    from unembed.interfaces import SequenceCodec
+    from unembed.metering import forecast
+
+    codec, count = model.codec, len(inputs) if given is None else len(given)
+    tokens = codec.width if isinstance(codec, SequenceCodec) else 0
+    if isinstance(codec, SequenceCodec) and inputs:
+        tokens = min(tokens, max(codec.lengths(list(inputs))))
+    return forecast(model, count, tokens=tokens, steps=steps, beam=beam, max_queries=max_queries)
 
 
 def _note_cuts(model: "Inverter", inputs: tuple[str, ...]) -> None:

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from unembed.errors import CheckpointError, InputError
-from unembed.registry import load_embedder
-from unembed_text.embedders import LocalEmbedder, TextEmbedder
+from unembed_text.embedders import LocalEmbedder, TextEmbedder, text_embedder
 from unembed_text.encoders import read_tokenizer
 from unembed_text.vec2text.inverters import load_pair, save_pair
 from unembed_text.vec2text.migrations import migrated
@@ -62,13 +61,17 @@ def import_pair(
     if rows != len(correction.tensors["t5.shared.weight"]):
         raise CheckpointError(f"{inversion} and {corrector} have different vocabularies; they are no pair")
     named = embedder_name(guess.config, embedder, tokens=guess.tokens, origin=str(guess.folder / "config.json"))
-    box = load_embedder(named, device=device)
-    if not isinstance(box, TextEmbedder):
-        raise InputError(f"embedder {named!r} reads no texts")
+    box = text_embedder(named, device)
+    dimension = guess.tensors["target.enter.weight"].shape[1]
+    if box.dimension != dimension:
+        raise InputError(
+            f"embedder {named!r} gives vectors {box.dimension} wide; {inversion} reads {dimension}: name its own with "
+            f"--embedder"
+        )
     _same_weights(guess, box)
     speller = _tokenizer(guess, correction, box, tokenizer, rows)
     config = {
-        "dimension": guess.tensors["target.enter.weight"].shape[1],
+        "dimension": dimension,
         "tokens": guess.tokens,
         "special": {"pad": speller.pad_token_id, "start": speller.pad_token_id, "end": speller.eos_token_id},
         "guess": _shape(guess),
@@ -78,11 +81,6 @@ def import_pair(
             "layernorm": "layernorm.weight" in correction.tensors,
         },
     }
-    if box.dimension != config["dimension"]:
-        raise InputError(
-            f"embedder {named!r} gives vectors {box.dimension} wide; {inversion} reads {config['dimension']}: name "
-            f"its own with --embedder"
-        )
     tensors = {f"guess.{key}": value for key, value in guess.tensors.items()}
     tensors |= {f"correction.{key}": value for key, value in correction.tensors.items()}
     save_pair(

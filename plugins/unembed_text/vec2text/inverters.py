@@ -10,11 +10,11 @@ from torch import Tensor
 
 from unembed import __version__
 from unembed.checkpoint import Manifest, load_checkpoint, save_checkpoint
-from unembed.errors import CheckpointError, PluginError
+from unembed.errors import CheckpointError
 from unembed.fingerprinting import fingerprint
 from unembed.interfaces import Corrector, Hypothesizer
 from unembed.inverter import Inverter
-from unembed_text.embedders import OverTexts, TextEmbedder
+from unembed_text.embedders import OverTexts, TextEmbedder, text_embedder
 from unembed_text.encoders import read_tokenizer
 from unembed_text.generation import beam_search
 from unembed_text.metrics import text_metrics
@@ -176,16 +176,12 @@ def save_pair(
 
 def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device) -> Inverter:
     """Build the inverter of a checkpoint, its embedder included."""
-    from unembed.registry import load_embedder
-
     _, tensors = load_checkpoint(folder)
     try:
         pair = load_pair(manifest.config, tensors, device)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error}") from error
-    embedder = load_embedder(manifest.embedder["name"], device=device)
-    if not isinstance(embedder, TextEmbedder):
-        raise PluginError(f"embedder {manifest.embedder['name']!r} reads no texts; {folder} inverts those of texts")
+    embedder = text_embedder(manifest.embedder["name"], device)
     reader = read_tokenizer(str(folder / "reader")) if (folder / "reader").is_dir() else None
     tokenizer = read_tokenizer(str(folder / "tokenizer"))
     return build_inverter(manifest.name, pair, tokenizer, embedder, int(manifest.config["tokens"]), reader)

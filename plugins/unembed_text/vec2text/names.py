@@ -10,8 +10,8 @@ from unembed.errors import InputError
 
 __all__ = ["PAIRS", "Pair", "embedder_name", "is_embedder_name", "pair_folder"]
 
-# vec2text's embedder → our kind of embedder, its hub id, its options. vec2text takes a pooler's output where a model has
-# one and averages the states where it has none.
+# vec2text's embedder → our kind of embedder, its hub id, its options. vec2text takes a pooler's output where a
+# model has one and averages the states where it has none.
 EMBEDDERS = {
     "gtr_base": ("gtr-base", "sentence-transformers/gtr-t5-base", ""),
     "gtr_large": ("hf", "sentence-transformers/gtr-t5-large", "pooling=mean"),
@@ -69,8 +69,8 @@ def embedder_name(config: Mapping[str, Any], given: str | None, *, tokens: int, 
     named = str(config.get("embedder_model_name"))
     if named not in EMBEDDERS:
         raise InputError(
-            f"{origin} names the embedder {api or named!r}; name it as unembed does with --embedder (st:…, hf:…?pooling=…, "
-            f"openai:…); known here: {', '.join(EMBEDDERS)}"
+            f"{origin} names the embedder {api or named!r}; name it as unembed does with --embedder (st:…, "
+            f"hf:…?pooling=…, openai:…); known here: {', '.join(EMBEDDERS)}"
         )
     kind, source, options = EMBEDDERS[named]
     source = source if given is None else str(Path(given).expanduser().resolve()) if Path(given).is_dir() else given
@@ -92,8 +92,8 @@ def pair_folder(pair: Pair) -> Path:
             import_pair(pair.inversion, pair.corrector, folder, device=torch.device("cpu"))
         except InputError as error:
             raise InputError(
-                f"{pair.name!r} is imported on first use from the hub: {pair.inversion} and {pair.corrector}, and their "
-                f"embedder; {error}. With copies of them: unembed import-vec2text --inversion DIR --corrector DIR "
-                f"--embedder DIR OUT, then --inverter OUT"
+                f"{pair.name!r} is imported on first use from the hub: {pair.inversion} and {pair.corrector}, and "
+                f"their embedder; {error}. With copies of them: unembed import-vec2text --inversion DIR --corrector "
+                f"DIR --embedder DIR OUT, then --inverter OUT"
             ) from error
     return folder
