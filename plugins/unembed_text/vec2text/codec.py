@@ -22,7 +22,8 @@ class T5Codec(SequenceCodec):
     Signals are what the loop compares, so two texts that the embedder can't tell apart get the same ones: a text is
     cut to its first `width` tokens and, where that changes none of them, written as the tokenizer reads it back.
     Both are the embedder's own tokens where it has a `reader`, else T5's. A text that T5's ids can't spell becomes its
-    UTF-8 bytes, as ids from `vocabulary` on; networks read the nearest T5 ids instead (see `written`).
+    UTF-8 bytes, as ids from `vocabulary` on; networks read the nearest T5 ids instead (see `written`). The empty text
+    is one too: ids that spell nothing read as it.
     """
 
     probes: ClassVar[Sequence[str]] = TextCodec.probes
@@ -48,11 +49,7 @@ class T5Codec(SequenceCodec):
         return signals[:, : max(1, longest)]
 
     def _encode(self, objects: Sequence[Any]) -> Tensor:
-        texts = _checked(objects)
-        for row, ids in enumerate(self._ids(self.reader, texts)):
-            if not ids:
-                raise InputError(f"input {row} holds no text: {objects[row]!r}")
-        return self._spelt([self._seen(text) for text in texts])
+        return self._spelt([self._seen(text) for text in _checked(objects)])
 
     def _decode(self, signals: Tensor) -> list[str]:
         rows = [[i for i in row if i != self.pad] for row in signals.tolist()]

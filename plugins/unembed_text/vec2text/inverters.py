@@ -20,7 +20,7 @@ from unembed_text.generation import beam_search
 from unembed_text.metrics import text_metrics
 from unembed_text.network import Special, T5Network
 from unembed_text.vec2text.codec import T5Codec
-from unembed_text.vec2text.network import CorrectionNetwork, GuessNetwork, PairNetwork
+from unembed_text.vec2text.network import CorrectionNetwork, GuessNetwork, PairNetwork, as_read, ended
 
 __all__ = ["build_inverter", "build_pair", "open_checkpoint", "save_pair"]
 
@@ -58,14 +58,6 @@ class PairCorrector(Corrector):
         return self.codec.signals(_search(self.network, target, read, embedding, count, LENGTH))
 
 
-def as_read(hypothesis: Tensor, special: Special, tokens: int) -> Tensor:
-    """Ids `[N, L]` as a corrector reads them: after the start token, one without an end cut to `tokens` − 1."""
-    endless = (hypothesis != special.end).all(1, keepdim=True)
-    beyond = torch.arange(hypothesis.shape[1], device=hypothesis.device) >= tokens - 1
-    hypothesis = hypothesis.masked_fill(endless & beyond, special.pad)
-    return torch.cat([torch.full_like(hypothesis[:, :1], special.start), hypothesis], 1)
-
-
 def _search(
     network: T5Network,
     target: Tensor,
@@ -75,14 +67,10 @@ def _search(
     shorter: int,
 ) -> Tensor:
     """`count` texts a row, as ids; those of fewer than `shorter` tokens with their end."""
-    special = network.special
     with torch.autocast(target.device.type, torch.bfloat16, enabled=target.is_cuda):
         states, mask = network.encode(target, hypothesis, embedding)
         ids = beam_search(network, states, mask, beams=count, length=LENGTH)
-    ids = torch.cat([ids, torch.full_like(ids[..., :1], special.pad)], -1)
-    size = (ids != special.pad).sum(-1, keepdim=True)
-    end = torch.where(size < shorter, special.end, special.pad)
-    return ids.scatter(-1, size, end)
+    return ended(ids, network.special, shorter)
 
 
 def build_pair(config: Mapping[str, Any]) -> PairNetwork:
@@ -93,6 +81,7 @@ def build_pair(config: Mapping[str, Any]) -> PairNetwork:
     return PairNetwork(
         GuessNetwork(guess.pop("t5"), **common, **guess),
         CorrectionNetwork(correction.pop("t5"), **common, **correction),
+        tokens=config["tokens"],
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unembed_text.network import Projection, Special, T5Network
 
-__all__ = ["CorrectionNetwork", "GuessNetwork", "PairNetwork"]
+__all__ = ["CorrectionNetwork", "GuessNetwork", "PairNetwork", "as_read", "ended"]
 
 
 class GuessNetwork(T5Network):
@@ -77,11 +77,14 @@ class CorrectionNetwork(T5Network):
 
 
 class PairNetwork(nn.Module):
-    """Both networks as one to train: with no hypothesis the loss is the guess's, with one the correction's."""
+    """Both networks as one to train: with no hypothesis the loss is the guess's, with one the correction's.
 
-    def __init__(self, guess: GuessNetwork, correction: CorrectionNetwork) -> None:
+    `tokens` is the most that a text has, its end among them.
+    """
+
+    def __init__(self, guess: GuessNetwork, correction: CorrectionNetwork, *, tokens: int) -> None:
         super().__init__()
-        self.guess, self.correction = guess, correction
+        self.guess, self.correction, self.tokens = guess, correction, tokens
 
     def forward(
         self,
@@ -90,6 +93,24 @@ class PairNetwork(nn.Module):
         hypothesis: Tensor | None = None,
         embedding: Tensor | None = None,
     ) -> Tensor:
-        """See `T5Network.forward`."""
-        network = self.guess if hypothesis is None else self.correction
-        return network(target, signals, hypothesis, embedding)
+        """See `T5Network.forward`; signals and hypotheses are ids without their end."""
+        if hypothesis is None:
+            return self.guess(target, signals)
+        special = self.correction.special
+        read = as_read(ended(hypothesis, special, self.tokens - 1), special, self.tokens)
+        return self.correction(target, signals, read, embedding)
+
+
+def ended(ids: Tensor, special: Special, shorter: int) -> Tensor:
+    """Ids `[..., L]` as `[..., L + 1]`, with their end where they are fewer than `shorter`."""
+    ids = torch.cat([ids, torch.full_like(ids[..., :1], special.pad)], -1)
+    size = (ids != special.pad).sum(-1, keepdim=True)
+    return ids.scatter(-1, size, torch.where(size < shorter, special.end, special.pad))
+
+
+def as_read(hypothesis: Tensor, special: Special, tokens: int) -> Tensor:
+    """Ids `[N, L]` as a corrector reads them: after the start token, one without an end cut to `tokens` − 1."""
+    endless = (hypothesis != special.end).all(1, keepdim=True)
+    beyond = torch.arange(hypothesis.shape[1], device=hypothesis.device) >= tokens - 1
+    hypothesis = hypothesis.masked_fill(endless & beyond, special.pad)
+    return torch.cat([torch.full_like(hypothesis[:, :1], special.start), hypothesis], 1)

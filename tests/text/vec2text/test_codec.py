@@ -54,6 +54,11 @@ def test_bytes_are_read_by_a_network_as_the_nearest_ids(codec, t5_tokenizer) -> 
 
 
 def test_what_is_no_text_is_refused(codec) -> None:
-    for wrong, says in (([""], "holds no text"), ([3], "no text but int")):
-        with pytest.raises(InputError, match=says):
-            codec.encode(wrong)
+    with pytest.raises(InputError, match="input 1 is no text but int"):
+        codec.encode(["tea", 3])
+
+
+def test_ids_that_spell_nothing_are_the_empty_text(codec) -> None:
+    nothing = torch.tensor([[2, 2, 1, 0]])
+    assert codec.decode(nothing) == [""]
+    assert codec.decode(codec.encode(["", "tea"])) == ["", "tea"]

@@ -10,7 +10,7 @@ from unembed import cosine, load
 from unembed.testing import check_inverter
 from unembed_text.network import Special
 from unembed_text.vec2text.importing import import_pair
-from unembed_text.vec2text.inverters import as_read
+from unembed_text.vec2text.network import as_read
 
 TEXTS = ["hello there", "a rather longer text, with commas", "what time is it?", "tea"]
 
