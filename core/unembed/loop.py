@@ -17,6 +17,8 @@ from unembed.interfaces import Similarity, cosine
 __all__ = ["SearchResult", "Step", "search"]
 
 
+REACH = 4  # edits listed for each one taken
+
 Proposal = Callable[[Tensor, Tensor, Tensor, int, torch.Generator], Tensor]
 
 
@@ -81,7 +83,7 @@ def search(
     steps: int = STEPS,
     beam: int = BEAM,
     edits: int = 0,
-    edited: int = 1,
+    elite: int = 1,
     patience: int = PATIENCE,
     tolerance: float = 1e-5,
     max_queries: int | None = None,
@@ -94,7 +96,9 @@ def search(
 
     Round 0 embeds the `beam` guesses of each target. Every further round corrects the `beam` best
     candidates that have not been corrected yet, `beam` corrections each, and embeds those that the target
-    has never met. A target leaves when its best similarity is within `tolerance` of 1, when `patience`
+    has never met. With `edit`, small changes of the `elite` best signals ever seen join them, `edits` new ones
+    each: `edit` lists more than are taken, the most promising first, so that a signal that stays the best is
+    edited further down its list. A target leaves when its best similarity is within `tolerance` of 1, when `patience`
     rounds brought nothing, when nothing new comes, or when `max_queries` signals have been embedded for it;
     a signal that several targets meet in one round is embedded once and counts for each.
     `chunk_size` rows go through a function at once, halved when memory runs out.
@@ -111,7 +115,7 @@ def search(
     reasons = ["steps"] * count
     history: list[Step] = []
     met_owner = met_hash = torch.zeros(0, dtype=torch.long, device=device)
-    best: _Rows | None = None
+    top: _Rows | None = None  # the best ever seen, a few a target, best first
     pool: _Rows | None = None  # not corrected yet; the frontier first, then as many in reserve
     frontier: _Rows | None = None
     active = torch.ones(count, dtype=torch.bool, device=device)
@@ -122,32 +126,36 @@ def search(
             owner, signals = _by_rank(torch.arange(count, device=device), made)
         else:
             owner, signals = _propose(chunked, correct, target, frontier, beam, generator)
-            if edit is not None and edits:
-                best_few = frontier[rank_within(frontier.owner) < edited]
-                more = _propose(chunked, edit, target, best_few, edits, generator)
-                owner, signals = torch.cat([owner, more[0]]), torch.cat([signals, more[1]])
+        made_by_correction = len(owner)
+        if edit is not None and edits and top is not None:
+            more = _propose(chunked, edit, target, top[active[top.owner]], REACH * edits, generator)
+            owner, signals = torch.cat([owner, more[0]]), torch.cat([signals, more[1]])
         key = row_hash(signals)
         met = torch.cat([met_owner, owner]), torch.cat([met_hash, key])
-        fresh = first_of_each(*met)[len(met_owner) :]
+        fresh = first_of_each(*met)[len(met_owner) :].nonzero().flatten()
+        by_edit = fresh[fresh >= made_by_correction]
+        fresh = torch.cat([fresh[fresh < made_by_correction], by_edit[rank_within(owner[by_edit]) < edits * elite]])
         owner, signals, key = owner[fresh], signals[fresh], key[fresh]
         allowed = rank_within(owner) < (budget - used)[owner]
         owner, signals, key = owner[allowed], signals[allowed], key[allowed]
         met_owner, met_hash = torch.cat([met_owner, owner]), torch.cat([met_hash, key])
         used += torch.bincount(owner, minlength=count)
         spent += active & (number > 0)
-        before = torch.full_like(target[:, 0], -torch.inf) if best is None else best.similarity
+        before = torch.full_like(target[:, 0], -torch.inf) if top is None else _best(top).similarity
         embeddings = target[owner]
         if len(owner):
             once, which = distinct(key)  # two targets may have met the same signal
             embeddings = chunked(embed, signals[once]).to(target.dtype)[which]
         new = _Rows(owner, signals, embeddings, similarity(target[owner], embeddings))
         pool = new if pool is None else pool + new
-        best = _merge_best(new if best is None else best + new)
+        top = new if top is None else top + new
+        top = top[best_of_each(top.owner, top.similarity, elite)]
+        best = _best(top)
         gained = best.similarity - before > 1e-6
         quiet = torch.where(gained, 0, quiet + 1)
         kept = best_of_each(pool.owner, pool.similarity, 2 * beam)
         pool = pool[kept]
-        waiting = torch.bincount(pool.owner, minlength=count) > 0
+        waiting = (torch.bincount(pool.owner, minlength=count) > 0) | (edits > 0)
         stop = {
             "solved": best.similarity >= 1 - tolerance,
             "budget": used >= budget,
@@ -168,7 +176,8 @@ def search(
         first = rank_within(pool.owner) < beam  # the pool is sorted, best first
         frontier, pool = pool[first], pool[~first]
 
-    assert best is not None  # there is a first round
+    assert top is not None  # there is a first round
+    best = _best(top)
     return SearchResult(
         best.signals,
         best.embeddings,
@@ -183,6 +192,8 @@ def search(
 def _propose(
     chunked: Chunked, function: Proposal, target: Tensor, rows: _Rows, count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
+    if len(rows.owner) == 0:
+        return rows.owner, rows.signals
     made = chunked(
         lambda t, s, e: function(t, s, e, count, generator), target[rows.owner], rows.signals, rows.embeddings
     )
@@ -194,5 +205,6 @@ def _by_rank(owner: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
     return owner.repeat(made.shape[1]), made.transpose(0, 1).flatten(0, 1)
 
 
-def _merge_best(rows: _Rows) -> _Rows:
-    return rows[best_of_each(rows.owner, rows.similarity, 1)]
+def _best(rows: _Rows) -> _Rows:
+    """The first row of each target; every target has one, and rows are sorted by target."""
+    return rows[rank_within(rows.owner) == 0]

@@ -51,7 +51,7 @@ class Windows:
         size = self.longest // len(self.shares)
         bucket = int(self.shares.multinomial(1, generator=generator))
         top = size * (bucket + 1)
-        rows = max(1, self.batch_tokens // (top + 8))
+        rows = max(1, self.batch_tokens // (top + 8) // 8 * 8)  # matrix units want sides that are multiples of 8
         # All randomness is the CPU generator's, so that every device draws the same windows.
         pick = torch.randint(len(self.starts), (rows,), generator=generator)
         free = torch.randint(len(self.tokens), (rows,), generator=generator)

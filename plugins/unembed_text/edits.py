@@ -25,13 +25,11 @@ def edits(
     *,
     count: int,
     choices: int,
-    temperature: float,
-    generator: torch.Generator | None,
 ) -> Tensor:
     """`count` different edits a row of `hypothesis` `[R, L]`, as ids `[R, count, L + 1]` padded.
 
     An edit's score is the change in log-probability where it is made, with the text before it as it is;
-    `choices` tokens a place are tried. Gumbel noise of `temperature` varies the picks from call to call.
+    `choices` tokens a place are tried. Where a row has fewer edits than `count`, the hypothesis itself fills up.
     """
     pad = network.special.pad
     length = hypothesis.shape[1]
@@ -62,14 +60,15 @@ def edits(
 
     parts = [replace.flatten(1), insert.flatten(1), remove, move.flatten(1), swap.flatten(1)]
     score = torch.cat(parts, 1)
-    noise = torch.rand(score.shape, device=score.device, generator=generator).clamp_(1e-10, 1 - 1e-7)
-    score = score - temperature * noise.log_().neg_().log_()
-    value, pick = score.topk(min(count, score.shape[1]), dim=1)
+    score = F.pad(score, (0, max(0, count - score.shape[1])), value=NEVER)
+    value, pick = score.topk(count, dim=1)
     ends = torch.tensor([part.shape[1] for part in parts], device=pick.device).cumsum(0)
     kind = torch.searchsorted(ends, pick, right=True)
     local = pick - F.pad(ends, (1, 0))[kind]
     tokens = kind <= 1
-    first = torch.where(tokens, local // choices, torch.where(kind == 2, local, local // (length + 1)))
+    first = torch.where(tokens, local // choices, torch.where(kind == 2, local, local // (length + 1))).clamp_max(
+        length
+    )
     second = local % (length + 1)
     new = token.flatten(1).gather(1, torch.where(tokens, local, 0))
 

@@ -10,10 +10,11 @@ from torch.nn import functional as F
 
 from unembed_text.network import InversionNetwork
 
-__all__ = ["beam_search", "sample"]
+__all__ = ["beam_search", "nearby", "sample"]
 
 
 NOISES = 64
+PICKS = 32_768  # positions whose logits are held at once
 
 
 @torch.no_grad()
@@ -36,18 +37,62 @@ def sample(
     cache = network.start(states, mask, beams=1, length=length)
     last = torch.full((rows, 1), network.special.start, device=states.device)
     done = torch.zeros(rows, 1, dtype=torch.bool, device=states.device)
-    banned = torch.zeros(len(weight), device=states.device).index_fill_(0, network.never, -torch.inf)
+    banned = _banned(network)
     first = banned.clone()
     first[end] = -torch.inf  # no empty text
     out = []
     for position in range(length):
         hidden = network.step(last, cache)[:, 0]
-        noise = torch.rand(NOISES, len(weight), device=states.device, generator=generator)
-        noise = noise.clamp_(1e-10, 1 - 1e-7).log_().neg_().log_().neg_()
+        noise = _gumbel((NOISES, len(weight)), states.device, generator)
         last = network.pick(hidden, weight, banned if position else first, temperature, noise)[:, None]
         done = done | (last == end)
         out.append(last.masked_fill(done, pad))
     return torch.cat(out, 1)
+
+
+@torch.no_grad()
+def nearby(
+    network: InversionNetwork,
+    states: Tensor,
+    mask: Tensor,
+    signals: Tensor,
+    temperature: Tensor,
+    *,
+    generator: torch.Generator,
+) -> Tensor:
+    """Texts a little off `signals` `[R, L]`, as a search meets them in its last rounds: `[R, L]`.
+
+    A share of each row's tokens, from none to all, gives way to what the network would write there after the true
+    ones; every other row is also a little out of order.
+    """
+    pad, weight = network.special.pad, network.t5.lm_head.weight
+    device, (rows, length) = signals.device, signals.shape
+    hidden = network.read(states, mask, signals)[:, :length].flatten(0, 1)
+    banned = _banned(network)
+    banned[network.special.end] = -torch.inf
+    noise = _gumbel((NOISES, len(weight)), device, generator)
+    written = [
+        network.pick(part, weight, banned, warm, noise)
+        for part, warm in zip(hidden.split(PICKS), temperature.repeat_interleave(length).split(PICKS), strict=True)
+    ]
+    drawn = {"device": device, "generator": generator}
+    inside = signals != pad
+    changed = inside & (torch.rand(rows, length, **drawn) < torch.rand(rows, 1, **drawn))
+    ids = torch.where(changed, torch.cat(written).view(rows, length), signals)
+    jitter = torch.randn(rows, length, **drawn) * torch.rand(rows, 1, **drawn)
+    jitter[::2] = 0
+    order = (torch.arange(length, device=device) + jitter).masked_fill(~inside, torch.inf).argsort(1)
+    return ids.gather(1, order)
+
+
+def _banned(network: InversionNetwork) -> Tensor:
+    weight = network.t5.lm_head.weight
+    return torch.zeros(len(weight), device=weight.device).index_fill_(0, network.never, -torch.inf)
+
+
+def _gumbel(shape: tuple[int, ...], device: torch.device, generator: torch.Generator) -> Tensor:
+    noise = torch.rand(shape, device=device, generator=generator)
+    return noise.clamp_(1e-10, 1 - 1e-7).log_().neg_().log_().neg_()
 
 
 @torch.no_grad()

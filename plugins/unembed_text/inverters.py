@@ -14,6 +14,7 @@ from unembed.fingerprinting import fingerprint
 from unembed.interfaces import Corrector, Embedder, Hypothesizer
 from unembed.inverter import Inverter
 from unembed_text.codec import TextCodec
+from unembed_text.edits import edits
 from unembed_text.embedders import OverTexts, text_embedder
 from unembed_text.generation import beam_search, padded
 from unembed_text.metrics import text_metrics
@@ -49,6 +50,32 @@ class NetworkCorrector(Corrector):
         return _search(self.network, target, hypothesis, embedding, count, self.length, self.width)
 
 
+class NetworkEditor(Corrector):
+    """One-token edits of a hypothesis, those that the network would rather see first."""
+
+    def __init__(self, network: InversionNetwork, *, width: int, choices: int = 32) -> None:
+        self.network, self.width, self.choices = network, width, choices
+
+    def _correct(
+        self,
+        target: Tensor,
+        hypothesis: Tensor,
+        embedding: Tensor,
+        count: int,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        hypothesis = _trimmed(hypothesis, self.network.special.pad)
+        with torch.autocast(target.device.type, torch.bfloat16, enabled=target.is_cuda):
+            states, mask = self.network.encode(target, hypothesis, embedding)
+            ids = edits(self.network, states, mask, hypothesis, count=count, choices=self.choices)
+        return padded(ids[..., : self.width], self.width, self.network.special.pad)
+
+
+def _trimmed(hypothesis: Tensor, pad: int) -> Tensor:
+    """Without the columns that are padding in every row."""
+    return hypothesis[:, : max(1, int((hypothesis != pad).sum(1).max()))]
+
+
 def _search(
     network: InversionNetwork,
     target: Tensor,
@@ -58,8 +85,8 @@ def _search(
     length: int,
     width: int,
 ) -> Tensor:
-    if hypothesis is not None:  # the encoder needs no column that is padding in every row
-        hypothesis = hypothesis[:, : max(1, int((hypothesis != network.special.pad).sum(1).max()))]
+    if hypothesis is not None:
+        hypothesis = _trimmed(hypothesis, network.special.pad)
     with torch.autocast(target.device.type, torch.bfloat16, enabled=target.is_cuda):
         states, mask = network.encode(target, hypothesis, embedding)
         ids = beam_search(network, states, mask, beams=count, length=length)

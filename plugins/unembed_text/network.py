@@ -7,7 +7,6 @@ point: one code path for training and for cached generation, no masks where ther
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import T5Config, T5ForConditionalGeneration
+
+from unembed_text import layers
+from unembed_text.attention import split_heads
+from unembed_text.layers import norm, weights_of
 
 __all__ = ["Cache", "InversionNetwork", "Projection", "Special", "T5Network"]
 
@@ -106,12 +109,12 @@ class T5Network(nn.Module, ABC):
         self.heads = t5.num_heads
         never = torch.tensor([special.pad, special.start], device="cpu")  # also where the rest has no storage yet
         self.register_buffer("never", never, persistent=False)
-        self.encoder_layer = _encoder_layer
-        self.decoder_layer = _decoder_layer
-        self.token_loss = _token_loss
-        self.project = _project
-        self.finish = _finish
-        self.pick = _pick
+        self.encoder_layer = layers.encoder_layer
+        self.decoder_layer = layers.decoder_layer
+        self.token_loss = layers.token_loss
+        self.project = layers.project
+        self.finish = layers.finish
+        self.pick = layers.pick
 
     def compile_layers(self) -> None:
         """Compile what repeats: the layers, the loss and the halves of a decoding step."""
@@ -136,10 +139,10 @@ class T5Network(nn.Module, ABC):
         mask = mask[:, None, None]
         encoder = self.t5.encoder
         attention = encoder.block[0].layer[0].SelfAttention
-        bias = attention.compute_bias(x.shape[1], x.shape[1], device=x.device) + mask
+        bias = attention.compute_bias(x.shape[1], x.shape[1], device=x.device)
         for block in encoder.block:
-            x = self.encoder_layer(x, bias, self.heads, self.dropout, self.training, _weights(block))
-        return F.dropout(_norm(encoder.final_layer_norm.weight, x), self.dropout, self.training), mask
+            x = self.encoder_layer(x, bias, mask, self.heads, self.dropout, self.training, weights_of(block))
+        return F.dropout(norm(encoder.final_layer_norm.weight, x), self.dropout, self.training), mask
 
     def forward(
         self,
@@ -164,15 +167,15 @@ class T5Network(nn.Module, ABC):
         future = torch.ones(x.shape[1], x.shape[1], device=x.device, dtype=torch.bool).triu(1)
         bias = bias.masked_fill(future, -1e9)
         for block in decoder.block:
-            x = self.decoder_layer(x, bias, states, mask, self.heads, self.dropout, self.training, _weights(block))
-        return F.dropout(_norm(decoder.final_layer_norm.weight * self.scale, x), self.dropout, self.training)
+            x = self.decoder_layer(x, bias, states, mask, self.heads, self.dropout, self.training, weights_of(block))
+        return F.dropout(norm(decoder.final_layer_norm.weight * self.scale, x), self.dropout, self.training)
 
     def start(self, states: Tensor, mask: Tensor, *, beams: int, length: int) -> Cache:
         """An empty cache over encoder states `[R, S, width]` for `length` tokens of `beams` texts a row."""
         cross = []
         for block in self.t5.decoder.block:
             attention = block.layer[1].EncDecAttention
-            cross.append((_heads(attention.k(states), self.heads), _heads(attention.v(states), self.heads)))
+            cross.append((split_heads(attention.k(states), self.heads), split_heads(attention.v(states), self.heads)))
         key = cross[0][0]
         granule = 8 * beams  # few different shapes, with sides that matrix units like
         slots = 1 + (length - 1) * beams  # all beams begin as one
@@ -195,12 +198,12 @@ class T5Network(nn.Module, ABC):
         bias = bias[..., cache.places[:end].clamp_max(cache.length)]
         bias = bias.masked_fill(~cache.lineage[:, None, :, :end], -1e9)
         for block, (keys, values), cross in zip(decoder.block, cache.own, cache.cross, strict=True):
-            weights = _weights(block)
+            weights = weights_of(block)
             query, keys[:, :, begin:filled], values[:, :, begin:filled] = self.project(x, self.heads, weights[:4])
             own = keys[:, :, :end], values[:, :, :end]
             x = self.finish(x, query, own, bias, cross, cache.mask, self.heads, weights[4:])
         cache.filled, cache.length = filled, cache.length + 1
-        return _norm(decoder.final_layer_norm.weight * self.scale, x)
+        return norm(decoder.final_layer_norm.weight * self.scale, x)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Of every token after hidden states `[..., width]`, as float32 `[..., V]`; padding and start get −∞."""
@@ -237,142 +240,7 @@ class InversionNetwork(T5Network):
         return self.encoded(torch.cat([part.to(parts[0].dtype) for part in parts], 1), hypothesis)
 
 
-def _norm(weight: Tensor, x: Tensor) -> Tensor:
-    return F.rms_norm(x.float(), (x.shape[-1],), weight, 1e-6).to(x.dtype)
-
-
 def _working(x: Tensor) -> Tensor:
     """`x` in autocast's precision, if that is on: the embedding lookup isn't one of its operations."""
     kind = x.device.type
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
-
-
-def _heads(x: Tensor, heads: int) -> Tensor:
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-
-def _merge(x: Tensor) -> Tensor:
-    return x.transpose(1, 2).flatten(2)
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    # T5 doesn't scale the scores; its initialisation does.
-    if query.shape[2] == 1:
-        # Products of one row each leave a GPU idle; fused, these sums read every key and value once.
-        scores = (query.float() * key.float()).sum(-1)[:, :, None]
-        mixed = (scores + bias).softmax(-1).transpose(-1, -2) * value.float()
-        return mixed.sum(2, keepdim=True).to(value.dtype)
-    length = query.shape[2]
-    if query.is_cuda:
-        query, key, value, bias = _aligned(query, key, value, bias)
-    scores = (query @ key.transpose(-1, -2)).float() + bias
-    return (scores.softmax(-1).to(value.dtype) @ value)[:, :, :length]
-
-
-def _aligned(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
-    """The same attention with both lengths rounded up to multiples of 8, which matrix units want."""
-    rows, columns = -query.shape[2] % 8, -key.shape[2] % 8
-    query = F.pad(query, (0, 0, 0, rows))
-    key, value = (F.pad(x, (0, 0, 0, columns)) for x in (key, value))
-    bias = F.pad(bias, (0, columns), value=-1e9)
-    return query, key, value, bias if bias.shape[2] == 1 else F.pad(bias, (0, 0, 0, rows))
-
-
-def _linears(x: Tensor, weights: Sequence[Tensor], together: bool) -> Sequence[Tensor]:
-    """Linear maps of one input; `together` as one product, which pays where there are many rows."""
-    if not together:
-        return [F.linear(x, weight) for weight in weights]
-    return F.linear(x, torch.cat(list(weights))).split([len(weight) for weight in weights], -1)
-
-
-def _feed(x: Tensor, weights: Sequence[Tensor], training: bool = False) -> Tensor:
-    norm, *parts = weights
-    if len(parts) == 2:  # T5's first version
-        return F.linear(F.relu(F.linear(_norm(norm, x), parts[0])), parts[1])
-    enter, gate, leave = parts
-    enter, gate = _linears(_norm(norm, x), (enter, gate), training)
-    return F.linear(F.gelu(enter, approximate="tanh") * gate, leave)
-
-
-def _project(x: Tensor, heads: int, weights: Sequence[Tensor], training: bool = False) -> tuple[Tensor, ...]:
-    norm, *parts = weights
-    return tuple(_heads(part, heads) for part in _linears(_norm(norm, x), parts, training))
-
-
-def _own(x: Tensor, bias: Tensor, heads: int, rate: float, training: bool, weights: Sequence[Tensor]) -> Tensor:
-    y = F.linear(_merge(_attend(*_project(x, heads, weights[:4], training), bias)), weights[4])
-    return x + F.dropout(y, rate, training)
-
-
-def _encoder_layer(
-    x: Tensor, bias: Tensor, heads: int, rate: float, training: bool, weights: Sequence[Tensor]
-) -> Tensor:
-    x = _own(x, bias, heads, rate, training, weights[:5])
-    return x + F.dropout(_feed(x, weights[5:], training), rate, training)
-
-
-def _decoder_layer(
-    x: Tensor,
-    bias: Tensor,
-    states: Tensor,
-    mask: Tensor,
-    heads: int,
-    rate: float,
-    training: bool,
-    weights: Sequence[Tensor],
-) -> Tensor:
-    x = _own(x, bias, heads, rate, training, weights[:5])
-    norm, q, k, v, leave = weights[5:10]
-    query = _heads(F.linear(_norm(norm, x), q), heads)
-    key, value = (_heads(part, heads) for part in _linears(states, (k, v), training))
-    x = x + F.dropout(F.linear(_merge(_attend(query, key, value, mask)), leave), rate, training)
-    return x + F.dropout(_feed(x, weights[10:], training), rate, training)
-
-
-def _finish(
-    x: Tensor,
-    query: Tensor,
-    own: tuple[Tensor, Tensor],
-    bias: Tensor,
-    cross: tuple[Tensor, Tensor],
-    mask: Tensor,
-    heads: int,
-    weights: Sequence[Tensor],
-) -> Tensor:
-    """A decoding step's layer after `_project`; beams stand where positions stand in training."""
-    x = x + F.linear(_merge(_attend(query, *own, bias)), weights[0])
-    norm, q, _, _, leave = weights[1:6]
-    query = _heads(F.linear(_norm(norm, x), q), heads)
-    x = x + F.linear(_merge(_attend(query, *cross, mask)), leave)
-    return x + _feed(x, weights[6:])
-
-
-def _weights(block: nn.Module) -> list[Tensor]:
-    """The tensors of a T5 block in the order in which the layers above take them."""
-    found = []
-    for layer in block.layer:
-        attention = getattr(layer, "SelfAttention", None) or getattr(layer, "EncDecAttention", None)
-        if attention is not None:
-            parts = (attention.q, attention.k, attention.v, attention.o)
-        else:
-            parts = [part for part in layer.DenseReluDense.children() if isinstance(part, nn.Linear)]
-        found += [layer.layer_norm.weight, *(part.weight for part in parts)]
-    return found
-
-
-def _logits(x: Tensor, weight: Tensor) -> Tensor:
-    # Matrix units want sides that are multiples of 8, which a vocabulary rarely is: the rest gets no probability.
-    size = len(weight)
-    logits = F.linear(x, F.pad(weight, (0, 0, 0, -size % 8))).float()
-    return logits.masked_fill(torch.arange(logits.shape[-1], device=x.device) >= size, -1e9)
-
-
-def _token_loss(x: Tensor, weight: Tensor, labels: Tensor, pad: int) -> Tensor:
-    return F.cross_entropy(_logits(x.flatten(0, 1), weight), labels.flatten(), ignore_index=pad)
-
-
-def _pick(hidden: Tensor, weight: Tensor, banned: Tensor, temperature: Tensor, noise: Tensor) -> Tensor:
-    """Sample a token a row by the Gumbel maximum; row i takes the noise of row i modulo its count."""
-    logits = _logits(hidden, weight)[..., : len(weight)] + banned
-    shared = noise[torch.arange(len(hidden), device=hidden.device) % len(noise)]
-    return (logits + temperature[:, None] * shared).argmax(-1)

@@ -14,7 +14,7 @@ from unembed.passages import read_passages
 from unembed.registry import load_embedder
 from unembed.training.recipe import Recipe
 from unembed_text.data import Windows
-from unembed_text.generation import sample
+from unembed_text.generation import nearby, sample
 from unembed_text.inverters import build_inverter, build_network, save_network
 from unembed_text.pretrained import read_t5
 from unembed_text.vocabulary import transplant
@@ -35,6 +35,7 @@ class TextRecipeConfig(Config):
     length: int = Field(40, ge=1, description="most tokens that the inverter writes")
     shares: list[float] = Field([1, 1, 1, 1], min_length=1, description="of batches, for equal ranges of length")
     anywhere: float = Field(0.15, description="share of windows that start anywhere, not at a sentence")
+    near: float = Field(0.0, ge=0, lt=1, description="share of first hypotheses made from the text itself")
     batch_tokens: int = 8192
     positions: int = 8
     hidden: int = 1024
@@ -115,21 +116,20 @@ class TextRecipe(Recipe):
         target: Tensor,
         hypothesis: Tensor | None,
         embedding: Tensor | None,
-        shape: torch.Size,
+        signals: Tensor,
         generator: torch.Generator,
     ) -> Tensor:
         # A third greedy, the rest up to temperature 1: what a beam holds, and what unseen texts look like.
-        warmth = torch.rand(len(target), device=target.device, generator=generator).mul_(1.5).sub_(0.5)
+        warmth = torch.rand(len(target), device=target.device, generator=generator).mul_(1.5).sub_(0.5).clamp_min_(0)
         self.network.eval()
         states, mask = self.network.encode(target, hypothesis, embedding)
-        ids = sample(
-            self.network,
-            states,
-            mask,
-            length=shape[1],
-            temperature=warmth.clamp_min_(0),
-            generator=generator,
-        )
+        near = round(self.options.near * len(target)) if hypothesis is None else 0
+        far = slice(near, None)
+        length = signals.shape[1]
+        ids = sample(self.network, states[far], mask[far], length=length, temperature=warmth[far], generator=generator)
+        if near:
+            given = (x[:near] for x in (states, mask, signals, warmth))
+            ids = torch.cat([nearby(self.network, *given, generator=generator), ids])
         self.network.train()
         return ids
 
@@ -165,8 +165,9 @@ class TextRecipe(Recipe):
             storage=options.storage,
         )
 
-    def flops(self, signals: Tensor, corrected: bool) -> float:
-        rows, length = signals.shape
-        positions = self.options.positions * (3 if corrected else 1) + (length if corrected else 0)
+    def flops(self, signals: Tensor, corrected: bool) -> Tensor:
+        # A hypothesis is about as long as its text.
+        tokens = (signals != self.network.special.pad).sum()
+        read = len(signals) * self.options.positions * (3 if corrected else 1) + (tokens if corrected else 0)
         head = self.network.t5.lm_head.weight.numel()
-        return 6.0 * rows * (positions * self.counts["encoder"] + (length + 1) * (self.counts["decoder"] + head))
+        return 6.0 * (read * self.counts["encoder"] + (tokens + len(signals)) * (self.counts["decoder"] + head))

@@ -225,7 +225,7 @@ class ToyRecipe(Recipe):
         target: Tensor,
         hypothesis: Tensor | None,
         embedding: Tensor | None,
-        shape: torch.Size,
+        signals: Tensor,
         generator: torch.Generator,
     ) -> Tensor:
         return self.network.scores(target, hypothesis, embedding).argmax(-1)
@@ -250,8 +250,8 @@ class ToyRecipe(Recipe):
         )
         save_checkpoint(folder, self.network.state_dict(), manifest)
 
-    def flops(self, signals: Tensor, corrected: bool) -> float:
-        return 6.0 * len(signals) * sum(p.numel() for p in self.network.parameters())
+    def flops(self, signals: Tensor, corrected: bool) -> Tensor:
+        return torch.tensor(6.0 * len(signals) * sum(p.numel() for p in self.network.parameters()))
 
 
 def _from_network(network: ToyNetwork, embedder: Embedder) -> Inverter:

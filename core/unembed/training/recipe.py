@@ -37,12 +37,13 @@ class Recipe(ABC):
         target: Tensor,
         hypothesis: Tensor | None,
         embedding: Tensor | None,
-        shape: torch.Size,
+        signals: Tensor,
         generator: torch.Generator,
     ) -> Tensor:
         """One signal a row from the current network: a first guess, or a correction of `hypothesis`.
 
-        `shape` is that of the batch's own signals, for a size to work in.
+        `signals` are those that the targets were made from: their shape is a size to work in, and a plugin may
+        also propose something near them, such as a search meets in its last rounds.
         """
 
     @abstractmethod
@@ -62,5 +63,5 @@ class Recipe(ABC):
         """Write the network as a checkpoint that `unembed.load` opens."""
 
     @abstractmethod
-    def flops(self, signals: Tensor, corrected: bool) -> float:
-        """Floating-point operations of one training example batch, forward and backward."""
+    def flops(self, signals: Tensor, corrected: bool) -> Tensor:
+        """Floating-point operations of one training batch, forward and backward, padding left out: a scalar."""

@@ -98,7 +98,8 @@ class Trainer:
         self.network.train()
         count = min(config.round_steps, config.steps - self.step)
         losses: dict[bool, list[Tensor]] = {True: [], False: []}
-        began, work, examples = time.monotonic(), 0.0, 0
+        began, examples = time.monotonic(), 0
+        work: list[Tensor] = []
         for taken, example in enumerate(self._examples(count, draw, noise)):
             progress = self._progress(ahead=taken * self.pace)
             factor = rate_at(self.step, progress, warmup=config.warmup, decay=config.decay)
@@ -114,12 +115,13 @@ class Trainer:
             corrected = example.hypothesis is not None
             losses[corrected].append(loss.detach())
             examples += len(example.signals)
-            work += self.recipe.flops(example.signals, corrected)
+            work.append(self.recipe.flops(example.signals, corrected))
         means = {
             name: torch.stack(losses[kind]).mean().item()
             for name, kind in (("guess_loss", False), ("correct_loss", True))
             if losses[kind]
         }
+        operations = torch.stack(work).sum().item()
         seconds = self._agreed(time.monotonic() - began)
         examples *= self.accelerator.num_processes
         self.examples += examples
@@ -131,7 +133,7 @@ class Trainer:
                 **means,
                 "examples": self.examples,
                 "examples_per_second": examples / seconds,
-                "tflops": work / seconds / 1e12,
+                "tflops": operations / seconds / 1e12,
                 "rate": factor,
             },
         )
@@ -166,7 +168,7 @@ class Trainer:
                 examples += [Example(*rows) for rows in zip(*(torch.split(x, sizes) for x in parts), strict=True)]
                 if done < depth:
                     with torch.no_grad(), self.accelerator.autocast():
-                        hypothesis = recipe.propose(target, hypothesis, embedding, signals.shape, noise)
+                        hypothesis = recipe.propose(target, hypothesis, embedding, signals, noise)
                     embedding = recipe.embed(hypothesis)
                     parts = [target, signals, hypothesis, embedding]
         order = torch.randperm(len(examples), generator=draw).tolist()

@@ -106,7 +106,7 @@ class PairRecipe(Recipe):
         target: Tensor,
         hypothesis: Tensor | None,
         embedding: Tensor | None,
-        shape: torch.Size,
+        signals: Tensor,
         generator: torch.Generator,
     ) -> Tensor:
         if hypothesis is not None:
@@ -115,7 +115,7 @@ class PairRecipe(Recipe):
         self.network.eval()
         states, mask = network.encode(target, None, None)
         greedy = torch.zeros(len(target), device=target.device)
-        ids = sample(network, states, mask, length=shape[1], temperature=greedy, generator=generator)
+        ids = sample(network, states, mask, length=signals.shape[1], temperature=greedy, generator=generator)
         self.network.train()
         return ids
 
@@ -149,7 +149,8 @@ class PairRecipe(Recipe):
             storage=self.options.storage,
         )
 
-    def flops(self, signals: Tensor, corrected: bool) -> float:
-        rows, length = signals.shape
-        positions = self.options.positions * (3 if corrected else 1) + (length if corrected else 0)
-        return 3.0 * rows * (positions + length + 1) * self.parameters
+    def flops(self, signals: Tensor, corrected: bool) -> Tensor:
+        # Each half of a T5 has about half of its parameters; a hypothesis is about as long as its text.
+        tokens = (signals != self.tokenizer.pad_token_id).sum()
+        read = len(signals) * self.options.positions * (3 if corrected else 1) + (tokens if corrected else 0)
+        return 3.0 * (read + tokens + len(signals)) * self.parameters

@@ -81,7 +81,7 @@ def test_corrections_of_corrections_are_refused(options) -> None:
     recipe = PairRecipe({**options, "device": "cpu", "seed": 0})
     ids, target = torch.ones(1, 3, dtype=torch.long), torch.randn(1, 24)
     with pytest.raises(ValueError, match="depth = 1"):
-        recipe.propose(target, ids, target, ids.shape, torch.Generator())
+        recipe.propose(target, ids, target, ids, torch.Generator())
 
 
 def test_a_start_that_isnt_there_is_named(options) -> None:

@@ -1,0 +1,67 @@
+"""Attention as T5 has it: unscaled scores plus biases, over heads that lie side by side in one tensor."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+try:
+    from unembed_text import fused
+except ImportError:  # Triton comes with the CUDA builds of torch
+    fused = None  # type: ignore[assignment]
+
+__all__ = ["attend", "cross_attention", "merge_heads", "own_attention", "split_heads"]
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """`[N, L, H·d]` as `[N, H, L, d]`."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """`[N, H, L, d]` as `[N, L, H·d]`."""
+    return x.transpose(1, 2).flatten(2)
+
+
+def own_attention(joint: Tensor, bias: Tensor, mask: Tensor | None, heads: int) -> Tensor:
+    """Positions with queries, keys and values `joint` `[N, L, 3·H·d]` attend to each other: `[N, L, H·d]`.
+
+    `bias` `[1, H, L, L]` is added to every row's scores, `mask` `[N, 1, 1, L]` to those of its keys, if
+    there is one.
+    """
+    width = joint.shape[2] // 3
+    if fused is not None and joint.is_cuda and fused.fits(joint.shape[1], joint.shape[1], width // heads):
+        return fused.fused_attention(joint, None, bias, mask, heads)
+    query, key, value = (split_heads(part, heads) for part in joint.split(width, -1))
+    return merge_heads(attend(query, key, value, bias if mask is None else bias + mask))
+
+
+def cross_attention(query: Tensor, pair: Tensor, mask: Tensor, heads: int) -> Tensor:
+    """Queries `[N, L, H·d]` attend to keys and values `pair` `[N, S, 2·H·d]` under `mask` `[N, 1, 1, S]`."""
+    width = query.shape[2]
+    if fused is not None and query.is_cuda and fused.fits(query.shape[1], pair.shape[1], width // heads):
+        return fused.fused_attention(query, pair, None, mask, heads)
+    key, value = (split_heads(part, heads) for part in pair.split(width, -1))
+    return merge_heads(attend(split_heads(query, heads), key, value, mask))
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """Attention written out, for heads `[N, H, L, d]` and a bias that broadcasts to `[N, H, L, S]`."""
+    # T5 doesn't scale the scores; its initialisation does.
+    if query.shape[2] == 1:
+        # Products of one row each leave a GPU idle; fused, these sums read every key and value once.
+        scores = (query.float() * key.float()).sum(-1)[:, :, None]
+        mixed = (scores + bias).softmax(-1).transpose(-1, -2) * value.float()
+        return mixed.sum(2, keepdim=True).to(value.dtype)
+    length = query.shape[2]
+    if query.is_cuda:
+        query, key, value, bias = aligned(query, key, value, bias)
+    scores = (query @ key.transpose(-1, -2)).float() + bias
+    return (scores.softmax(-1).to(value.dtype) @ value)[:, :, :length]
+
+
+def aligned(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    """The same attention with both lengths rounded up to multiples of 8, which matrix units want."""
+    rows, columns = -query.shape[2] % 8, -key.shape[2] % 8
+    query = F.pad(query, (0, 0, 0, rows))
+    key, value = (F.pad(x, (0, 0, 0, columns)) for x in (key, value))
+    bias = F.pad(bias, (0, columns), value=-1e9)
+    return query, key, value, bias if bias.shape[2] == 1 else F.pad(bias, (0, 0, 0, rows))
