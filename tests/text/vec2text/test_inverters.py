@@ -12,6 +12,8 @@ from unembed_text.network import Special
 from unembed_text.vec2text.importing import import_pair
 from unembed_text.vec2text.network import as_read
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TEXTS = ["hello there", "a rather longer text, with commas", "what time is it?", "tea"]
 
 

@@ -14,30 +14,14 @@ from unembed.training import TrainConfig, train
 from unembed_text.pretrained import read_t5
 from unembed_text.vec2text.recipe import PairRecipe
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TEXTS = ["hello there, what time is it?", "the quick brown fox jumps over the lazy dog", "how do i reset my password?"]
 
 
-def save_t5(folder, tokenizer, *, first: bool) -> T5ForConditionalGeneration:
-    """A small T5 as transformers saves it: of the first version, or v1.1."""
-    torch.manual_seed(0)
-    shape = {"vocab_size": len(tokenizer), "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
-    model = T5ForConditionalGeneration(T5Config(**shape, feed_forward_proj="relu" if first else "gated-gelu"))
-    if not first:
-        model.lm_head.weight = torch.nn.Parameter(torch.randn(len(tokenizer), 32))
-        model.config.tie_word_embeddings = False
-        model.config.scale_decoder_outputs = False
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": first}))
-    return model
-
-
 @pytest.fixture(params=[True, False], ids=["t5", "v1.1"])
-def options(request, tmp_path, t5_tokenizer, t5_encoder) -> dict:
-    start = tmp_path / "start"
-    start.mkdir()
-    save_t5(start, t5_tokenizer, first=request.param)
+def options(request, tmp_path, t5_encoder, save_t5) -> dict:
+    start = save_t5(tmp_path / "start", first=request.param)
     data = tmp_path / "texts.txt"
     data.write_text("\n".join(TEXTS * 10))
     recipe = {"name": "mine", "embedder": f"hf:{t5_encoder}", "train": [str(data)], "validation": [str(data)]}
