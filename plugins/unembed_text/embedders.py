@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unembed.errors import InputError, MissingExtraError
-from unembed.interfaces import Codec, Embedder
+from unembed.interfaces import Embedder
 
 __all__ = ["LocalEmbedder", "OverTexts", "SentenceTransformerEmbedder", "TextEmbedder", "minilm", "text_embedder"]
 
@@ -40,10 +40,10 @@ class TextEmbedder(Embedder):
 
 
 class OverTexts(Embedder):
-    """A text embedder behind the signals of a codec, which turns them into the texts that it reads."""
+    """A text embedder behind signals that `decode` turns into the texts that it reads."""
 
-    def __init__(self, embedder: TextEmbedder, codec: Codec) -> None:
-        self.texts, self.codec = embedder, codec
+    def __init__(self, embedder: TextEmbedder, decode: Callable[[Tensor], list[str]]) -> None:
+        self.texts, self._decode = embedder, decode
         super().__init__(
             name=embedder.name,
             modality="text",
@@ -55,7 +55,7 @@ class OverTexts(Embedder):
         )
 
     def _embed(self, signals: Tensor) -> Tensor:
-        return self.texts.embed_texts(self.codec.decode(signals))
+        return self.texts.embed_texts(self._decode(signals))
 
 
 class LocalEmbedder(TextEmbedder):

@@ -167,7 +167,7 @@ def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device) -> I
     own = load_embedder(manifest.embedder.get("own", name), device=device)
     inverter = build_inverter(manifest.name, network, own, int(manifest.config["length"]))
     if "own" in manifest.embedder:  # another way to the same model: it is asked by text
-        inverter.embedder = OverTexts(text_embedder(name, device), inverter.codec)
+        inverter.embedder = OverTexts(text_embedder(name, device), inverter.codec.decode)
     return inverter
 
 

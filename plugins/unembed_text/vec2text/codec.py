@@ -56,7 +56,7 @@ class T5Codec(SequenceCodec):
         texts = self._read([[i for i in row if i < self.vocabulary] for row in rows])
         for index, row in enumerate(rows):
             if row and row[0] >= self.vocabulary:
-                texts[index] = bytes(i - self.vocabulary for i in row).decode("utf-8")
+                texts[index] = bytes(i - self.vocabulary for i in row if i >= self.vocabulary).decode("utf-8")
         return texts
 
     def _lengths(self, objects: Sequence[Any]) -> list[int]:
@@ -81,8 +81,8 @@ class T5Codec(SequenceCodec):
         rows = [[*ids, self.end] for ids in self._ids(self.tokenizer, texts)]
         for index, (text, back) in enumerate(zip(texts, self._read(rows), strict=True)):
             if back != text or len(rows[index]) > self.columns:
-                cut = text.encode()[: self.columns].decode("utf-8", errors="ignore")
-                rows[index] = [self.vocabulary + byte for byte in cut.encode()]
+                cut = text.encode()[: self.columns - 1].decode("utf-8", errors="ignore")
+                rows[index] = [*(self.vocabulary + byte for byte in cut.encode()), self.end]
         return self._padded(rows)
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> Tensor:

@@ -183,7 +183,8 @@ def _same_weights(guess: Published, embedder: TextEmbedder) -> None:
     have = embedder.tensors()
     for key, wanted in guess.embedder.items():
         parts = key.split(".")
-        names = (".".join(parts[start:]) for start in range(len(parts) - 1))
+        # Wrappers differ in what they put in front; four parts still tell one layer from another.
+        names = (".".join(parts[start:]) for start in range(max(1, len(parts) - 3)))
         found = next((have[name] for short in names for name in have if ("." + name).endswith("." + short)), None)
         if found is None or wanted.ndim < 2:
             continue

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from unembed.interfaces import Corrector, Hypothesizer
 from unembed.inverter import Inverter
 from unembed_text.embedders import OverTexts, TextEmbedder, text_embedder
 from unembed_text.encoders import read_tokenizer
-from unembed_text.generation import beam_search
 from unembed_text.metrics import text_metrics
 from unembed_text.network import Special, T5Network
 from unembed_text.vec2text.codec import T5Codec
-from unembed_text.vec2text.network import CorrectionNetwork, GuessNetwork, PairNetwork, as_read, ended
+from unembed_text.vec2text.generation import beam_search
+from unembed_text.vec2text.network import CorrectionNetwork, GuessNetwork, PairNetwork, as_read, cut, ended
 
 __all__ = ["build_inverter", "build_pair", "open_checkpoint", "save_pair"]
 
@@ -73,6 +74,11 @@ def _search(
     return ended(ids, network.special, shorter)
 
 
+def _shown(special: Special, codec: T5Codec, tokens: int, signals: Tensor) -> list[str]:
+    """What the embedder is asked about: of a first guess without an end, what the corrector will read of it."""
+    return codec.decode(cut(signals, special, tokens))
+
+
 def build_pair(config: Mapping[str, Any]) -> PairNetwork:
     """An untrained pair from a manifest's `config`."""
     special = Special(**config["special"])
@@ -118,7 +124,7 @@ def build_inverter(
     codec = T5Codec(tokenizer, vocabulary=vocabulary, width=width, reader=embedder.tokenizer or reader)
     return Inverter(
         name=name,
-        embedder=OverTexts(embedder, codec),
+        embedder=OverTexts(embedder, partial(_shown, pair.guess.special, codec, tokens)),
         hypothesizer=PairHypothesizer(pair.guess, codec, tokens),
         corrector=PairCorrector(pair.correction, codec, tokens),
         codec=codec,

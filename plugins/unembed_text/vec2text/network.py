@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unembed_text.network import Projection, Special, T5Network
 
-__all__ = ["CorrectionNetwork", "GuessNetwork", "PairNetwork", "as_read", "ended"]
+__all__ = ["CorrectionNetwork", "GuessNetwork", "PairNetwork", "as_read", "cut", "ended"]
 
 
 class GuessNetwork(T5Network):
@@ -110,7 +110,11 @@ def ended(ids: Tensor, special: Special, shorter: int) -> Tensor:
 
 def as_read(hypothesis: Tensor, special: Special, tokens: int) -> Tensor:
     """Ids `[N, L]` as a corrector reads them: after the start token, one without an end cut to `tokens` − 1."""
-    endless = (hypothesis != special.end).all(1, keepdim=True)
-    beyond = torch.arange(hypothesis.shape[1], device=hypothesis.device) >= tokens - 1
-    hypothesis = hypothesis.masked_fill(endless & beyond, special.pad)
-    return torch.cat([torch.full_like(hypothesis[:, :1], special.start), hypothesis], 1)
+    return torch.cat([torch.full_like(hypothesis[:, :1], special.start), cut(hypothesis, special, tokens)], 1)
+
+
+def cut(ids: Tensor, special: Special, tokens: int) -> Tensor:
+    """Ids `[N, L]`, one without an end cut to `tokens` − 1."""
+    endless = (ids != special.end).all(1, keepdim=True)
+    beyond = torch.arange(ids.shape[1], device=ids.device) >= tokens - 1
+    return ids.masked_fill(endless & beyond, special.pad)
