@@ -18,8 +18,8 @@ def literal(network, states, mask, beams: int, length: int) -> list[list[int]]:
     for position in range(length):
         found = []
         for score, text in writing:
-            ids = torch.tensor([text], dtype=torch.long).reshape(1, -1)
-            logits = network.t5.lm_head(network.read(states, mask, ids))[0, -1].log_softmax(-1)
+            ids = torch.tensor([[*text, PAD]])
+            logits = network.t5.lm_head(network.read(states, mask, ids))[0, position].log_softmax(-1)
             for token, value in enumerate(logits.tolist()):
                 if token != PAD and not (position == 0 and token == END):
                     found.append((score + value, [*text, token]))
