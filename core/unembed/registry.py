@@ -178,6 +178,11 @@ def open_checkpoint(folder: Path, device: "torch.device", embedder: str | None =
     inverter = modality(manifest.modality).open(folder, manifest, device)
     inverter.manifest = manifest
     box = inverter.embedder
+    if box.dimension != manifest.embedder.get("dimension", box.dimension):
+        raise EmbedderMismatchError(
+            f"{folder} inverts vectors of {own!r}, which are {manifest.embedder['dimension']} wide; those of "
+            f"{box.name!r} are {box.dimension} wide"
+        )
 
     def check() -> None:
         found = fingerprint(box, inverter.codec)

@@ -23,6 +23,7 @@ def plugins(as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(_row(plugin)))
             continue
+        width = max((len(spec.name) for kind in KINDS for spec in getattr(plugin, kind)), default=0)
         click.echo(click.style(plugin.name, bold=True) + f"  ({plugin.distribution} {plugin.version})")
         if plugin.error is not None:
             click.echo(f"  failed to load: {type(plugin.error).__name__}: {plugin.error}")
@@ -30,7 +31,7 @@ def plugins(as_json: bool) -> None:
             for spec in getattr(plugin, kind):
                 click.echo(
                     f"  {kind.removesuffix('s') if kind != 'modalities' else 'modality':<9} "
-                    f"{spec.name:<10} {spec.summary}"
+                    f"{spec.name:<{width}} {spec.summary}"
                 )
 
 

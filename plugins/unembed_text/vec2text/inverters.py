@@ -18,7 +18,7 @@ from unembed.inverter import Inverter
 from unembed_text.embedders import OverTexts, TextEmbedder, text_embedder
 from unembed_text.encoders import read_tokenizer
 from unembed_text.metrics import text_metrics
-from unembed_text.network import Special, T5Network
+from unembed_text.network import Special, T5Network, by_columns
 from unembed_text.vec2text.codec import T5Codec
 from unembed_text.vec2text.generation import beam_search
 from unembed_text.vec2text.network import CorrectionNetwork, GuessNetwork, PairNetwork, as_read, cut, ended
@@ -102,7 +102,10 @@ def load_pair(config: Mapping[str, Any], tensors: Mapping[str, Tensor], device: 
     for network in (pair.guess, pair.correction):
         if network.tied:
             network.t5.lm_head.weight = network.t5.shared.weight
-    return pair.to(device).eval()
+    pair.to(device).eval()
+    if device.type == "cpu":
+        by_columns(pair)
+    return pair
 
 
 def own_tensors(pair: PairNetwork) -> dict[str, Tensor]:

@@ -3,17 +3,19 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import torch
 
-from unembed import load, load_embedder
+from unembed import fingerprint, load, load_checkpoint, load_embedder, save_checkpoint
 from unembed.cli import _run
-from unembed.errors import CostLimitError, InputError, ServiceError
+from unembed.errors import CostLimitError, EmbedderMismatchError, InputError, ServiceError
 from unembed.testing import check_inverter
 from unembed_text.api import embedder as module
 from unembed_text.api.services import Model, Service
@@ -233,9 +235,27 @@ def test_an_inverter_over_a_server_keeps_its_promises(fault, pair, proxy) -> Non
     assert set(proxy.delivered.values()) == {1}
 
 
-def test_a_server_with_another_model_is_caught_when_first_asked(random_pair, proxy, tmp_path) -> None:
-    from unembed.errors import UnembedError
+def test_a_server_with_another_model_is_caught_when_first_asked(pair, proxy, monkeypatch, tmp_path) -> None:
+    ours = load(str(pair), device="cpu", embedder=proxy.name(dimensions=384))
+    out = tmp_path / "checked"
+    manifest, tensors = load_checkpoint(pair)
+    known = {**manifest.embedder, "fingerprint": fingerprint(ours.embedder, ours.codec)}
+    tokenizer = partial(shutil.copytree, pair / "tokenizer")
+    save_checkpoint(
+        out,
+        tensors,
+        manifest.model_copy(update={"embedder": known}),
+        beside=lambda place: tokenizer(place / "tokenizer"),
+    )
+    load(str(out), device="cpu", embedder=proxy.name(dimensions=384)).embed(["hello"])
+    other = load(str(out), device="cpu", embedder=f"{proxy.url}?dimensions=384#e5-passage")
+    asked = len(proxy.requests)
+    with pytest.raises(EmbedderMismatchError, match="answers otherwise"):
+        other.embed(["hello"])
+    assert len(proxy.requests) > asked  # not before it had to be
 
-    inverter = load(str(random_pair), device="cpu", embedder=proxy.name(dimensions=384))
-    with pytest.raises(UnembedError, match=r"wide|answers otherwise"):
-        inverter.embed(["hello"])
+
+def test_a_server_of_another_width_is_caught_at_once(random_pair, proxy) -> None:
+    with pytest.raises(EmbedderMismatchError, match="384 wide"):
+        load(str(random_pair), device="cpu", embedder=proxy.name(dimensions=384))
+    assert proxy.requests == []
