@@ -1,8 +1,10 @@
 """The defaults of an inversion, written once for the library, the command line and the docs."""
 
+EFFORT = "medium"
 STEPS = 20
 BEAM = 8
 PATIENCE = 3
-CHUNK_SIZE = 256
+CHUNK_SIZE = 256  # rows that go through a function at once on a CPU
+ACCELERATOR_CHUNK_SIZE = 2048
 INVERTER = "minilm"
 SAMPLES = 100

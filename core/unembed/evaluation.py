@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unembed.defaults import BEAM, CHUNK_SIZE, STEPS
+from unembed.defaults import CHUNK_SIZE, EFFORT
 from unembed.errors import InputError
 from unembed.inverter import Inverter
 from unembed.loop import Step
@@ -50,10 +50,11 @@ def evaluate(
     inverter: Inverter,
     signals: Tensor,
     *,
-    steps: int = STEPS,
-    beam: int = BEAM,
+    effort: str = EFFORT,
+    steps: int | None = None,
+    beam: int | None = None,
     max_queries: int | None = None,
-    chunk_size: int = CHUNK_SIZE,
+    chunk_size: int | None = None,
     seed: int = 0,
     on_step: Callable[[Step], None] | None = None,
 ) -> Evaluation:
@@ -64,10 +65,11 @@ def evaluate(
     """
     if len(signals) == 0:
         raise InputError("there is nothing to evaluate on: no signals")
-    vectors = torch.cat([inverter.embedder.embed(part) for part in torch.split(signals, chunk_size)])
+    vectors = torch.cat([inverter.embedder.embed(part) for part in torch.split(signals, CHUNK_SIZE)])
     began = time.monotonic()
     found = inverter.invert(
         vectors,
+        effort=effort,
         steps=steps,
         beam=beam,
         max_queries=max_queries,

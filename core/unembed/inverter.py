@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 from torch import Tensor
 
-from unembed.defaults import BEAM, CHUNK_SIZE, PATIENCE, STEPS
+from unembed.defaults import ACCELERATOR_CHUNK_SIZE, CHUNK_SIZE, EFFORT
+from unembed.effort import effort as settings_of
 from unembed.errors import InputError
 from unembed.interfaces import Codec, Corrector, Embedder, Hypothesizer
 from unembed.loop import Step, search
@@ -39,8 +40,10 @@ class Inversion:
 
 @final
 class Inverter:
-    """Recovers objects from vectors. Built by `unembed.load`, or by hand from its four parts.
+    """Recovers objects from vectors. Built by `unembed.load`, or by hand from its parts.
 
+    An `editor` is a corrector that makes many small changes, the most promising first, where the corrector makes
+    few large ones; higher efforts use it if there is one.
     `manifest` is that of the checkpoint it was loaded from, if it was: what it was trained on, what it reaches.
     """
 
@@ -52,6 +55,7 @@ class Inverter:
         hypothesizer: Hypothesizer,
         corrector: Corrector,
         codec: Codec,
+        editor: Corrector | None = None,
         metrics: "Mapping[str, Metric] | None" = None,
     ) -> None:
         self.name = name
@@ -59,6 +63,7 @@ class Inverter:
         self.hypothesizer = hypothesizer
         self.corrector = corrector
         self.codec = codec
+        self.editor = editor
         self.metrics = dict(metrics or {})
         self.manifest: Manifest | None = None
 
@@ -77,40 +82,45 @@ class Inverter:
         self,
         vectors: Any,
         *,
-        steps: int = STEPS,
-        beam: int = BEAM,
-        patience: int = PATIENCE,
+        effort: str = EFFORT,
+        steps: int | None = None,
+        beam: int | None = None,
+        patience: int | None = None,
         max_queries: int | None = None,
-        chunk_size: int = CHUNK_SIZE,
+        chunk_size: int | None = None,
         seed: int = 0,
         on_step: Callable[[Step], None] | None = None,
         trace: bool = False,
     ) -> Inversion:
         """Recover the objects behind `vectors` `[N, D]` (or one `[D]`): a tensor, an array or nested lists.
 
-        `steps=0` is the hypothesizer alone; where the embedder can't be asked (no key for an API) its likeliest
-        guess comes back with a similarity of NaN. The other options are those of `unembed.search`; of `max_queries`
-        one is kept for measuring what is returned. Raises InputError for vectors of another width, with NaN
-        or infinity, or of zeros only.
+        `effort` ("low", "medium", "high", "max") chooses how hard to search; `steps`, `beam`, `patience` and
+        `max_queries` replace its own. `steps=0` is the hypothesizer alone; where the embedder can't be asked (no key
+        for an API) its likeliest guess comes back with a similarity of NaN. The other options are those of
+        `unembed.search`; of `max_queries` one is kept for measuring what is returned. Raises InputError for an
+        unknown effort, and for vectors of another width, with NaN or infinity, or of zeros only.
         """
-        if steps < 0 or beam < 1 or (max_queries is not None and max_queries < 1):
-            raise InputError(
-                f"steps must be at least 0 and beam and max_queries at least 1; got {steps}, {beam}, {max_queries}"
-            )
+        settings = settings_of(effort, steps=steps, beam=beam, max_queries=max_queries)
         target = self._checked(vectors)
         embedder = self.embedder
-        if steps == 0 and not embedder.available:
+        if settings.steps == 0 and not embedder.available:
             return self._unmeasured(target, seed)
+        if chunk_size is None:
+            chunk_size = CHUNK_SIZE if embedder.device.type == "cpu" else ACCELERATOR_CHUNK_SIZE
         found = search(
             target,
             embed=embedder.embed,
             hypothesize=self.hypothesizer.hypothesize,
             correct=self.corrector.correct,
+            edit=None if self.editor is None else self.editor.correct,
             similarity=embedder.similarity,
-            steps=steps,
-            beam=beam,
-            patience=patience,
-            max_queries=None if max_queries is None else max(1, max_queries - 1),
+            steps=settings.steps,
+            beam=settings.beam,
+            branch=settings.branch,
+            edits=settings.edits,
+            elite=settings.elite,
+            patience=settings.patience if patience is None else patience,
+            max_queries=None if settings.max_queries is None else max(1, settings.max_queries - 1),
             chunk_size=chunk_size,
             seed=seed,
             on_step=on_step,

@@ -82,6 +82,7 @@ def search(
     similarity: Similarity = cosine,
     steps: int = STEPS,
     beam: int = BEAM,
+    branch: int | None = None,
     edits: int = 0,
     elite: int = 1,
     patience: int = PATIENCE,
@@ -95,12 +96,12 @@ def search(
     """Search for signals whose embeddings are the targets `[N, D]`.
 
     Round 0 embeds the `beam` guesses of each target. Every further round corrects the `beam` best
-    candidates that have not been corrected yet, `beam` corrections each, and embeds those that the target
-    has never met. With `edit`, small changes of the `elite` best signals ever seen join them, `edits` new ones
-    each: `edit` lists more than are taken, the most promising first, so that a signal that stays the best is
-    edited further down its list. A target leaves when its best similarity is within `tolerance` of 1, when `patience`
-    rounds brought nothing, when nothing new comes, or when `max_queries` signals have been embedded for it;
-    a signal that several targets meet in one round is embedded once and counts for each.
+    candidates that have not been corrected yet, `branch` (unless given, `beam`) corrections each, and embeds
+    those that the target has never met. With `edit`, small changes of the `elite` best signals ever seen join
+    them, `edits` new ones each: `edit` lists more than are taken, the most promising first, so that a signal
+    that stays the best is edited further down its list. A target leaves when its best similarity is within
+    `tolerance` of 1, when `patience` rounds brought nothing, when nothing new comes, or when `max_queries` signals
+    have been embedded for it; a signal that several targets meet in one round is embedded once and counts for each.
     `chunk_size` rows go through a function at once, halved when memory runs out.
     """
     if len(target) == 0 or (max_queries is not None and max_queries < 1):
@@ -111,6 +112,7 @@ def search(
     used = torch.zeros(count, dtype=torch.long, device=device)
     spent = torch.zeros(count, dtype=torch.long, device=device)
     quiet = torch.zeros(count, dtype=torch.long, device=device)
+    edits = 0 if edit is None else edits
     budget = torch.iinfo(torch.long).max if max_queries is None else max_queries
     reasons = ["steps"] * count
     history: list[Step] = []
@@ -125,19 +127,20 @@ def search(
             made = chunked(lambda t: hypothesize(t, beam, generator), target)
             owner, signals = _by_rank(torch.arange(count, device=device), made)
         else:
-            owner, signals = _propose(chunked, correct, target, frontier, beam, generator)
-        made_by_correction = len(owner)
+            owner, signals = _propose(chunked, correct, target, frontier, branch or beam, generator)
+        corrections = len(owner)
         if edit is not None and edits and top is not None:
             more = _propose(chunked, edit, target, top[active[top.owner]], REACH * edits, generator)
             owner, signals = torch.cat([owner, more[0]]), torch.cat([signals, more[1]])
         key = row_hash(signals)
         met = torch.cat([met_owner, owner]), torch.cat([met_hash, key])
         fresh = first_of_each(*met)[len(met_owner) :].nonzero().flatten()
-        by_edit = fresh[fresh >= made_by_correction]
-        fresh = torch.cat([fresh[fresh < made_by_correction], by_edit[rank_within(owner[by_edit]) < edits * elite]])
+        by_edit = fresh[fresh >= corrections]
+        fresh = torch.cat([fresh[fresh < corrections], by_edit[rank_within(owner[by_edit]) < edits * elite]])
+        edited = fresh >= corrections
         owner, signals, key = owner[fresh], signals[fresh], key[fresh]
         allowed = rank_within(owner) < (budget - used)[owner]
-        owner, signals, key = owner[allowed], signals[allowed], key[allowed]
+        owner, signals, key, edited = owner[allowed], signals[allowed], key[allowed], edited[allowed]
         met_owner, met_hash = torch.cat([met_owner, owner]), torch.cat([met_hash, key])
         used += torch.bincount(owner, minlength=count)
         spent += active & (number > 0)
@@ -147,7 +150,10 @@ def search(
             once, which = distinct(key)  # two targets may have met the same signal
             embeddings = chunked(embed, signals[once]).to(target.dtype)[which]
         new = _Rows(owner, signals, embeddings, similarity(target[owner], embeddings))
-        pool = new if pool is None else pool + new
+        # Edits of one signal are too alike to fill a beam: their best join it, corrections all do.
+        small = new[edited]
+        fruit = new[~edited] + small[best_of_each(small.owner, small.similarity, elite)]
+        pool = fruit if pool is None else pool + fruit
         top = new if top is None else top + new
         top = top[best_of_each(top.owner, top.similarity, elite)]
         best = _best(top)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from unembed.errors import CostLimitError
 
 if TYPE_CHECKING:
+    from unembed.effort import Effort
     from unembed.inverter import Inverter
 
 __all__ = ["Meter", "forecast"]
@@ -73,15 +74,14 @@ class Meter:
         return f"{asked}, {self.tokens} tokens{cost}"
 
 
-def forecast(
-    inverter: "Inverter", count: int, *, tokens: int, steps: int, beam: int, max_queries: int | None
-) -> dict[str, Any]:
+def forecast(inverter: "Inverter", count: int, *, tokens: int, effort: "Effort") -> dict[str, Any]:
     """The most that inverting `count` targets of about `tokens` tokens can take: queries, tokens and dollars.
 
-    Every step may query `beam` new corrections of each of `beam` hypotheses; most runs stop long before.
+    Every step may query `branch` new corrections of each of `beam` hypotheses, and edits; most runs stop long before.
     """
-    most = beam + steps * beam * beam + 1
-    queries = count * (most if max_queries is None else min(most, max_queries))
+    edits = effort.elite * effort.edits if inverter.editor is not None else 0
+    most = effort.beam + effort.steps * (effort.beam * effort.branch + edits) + 1
+    queries = count * (most if effort.max_queries is None else min(most, effort.max_queries))
     meter = inverter.embedder.meter
     return {
         "queries": queries,

@@ -8,7 +8,7 @@ try:
 except ImportError:  # Triton comes with the CUDA builds of torch
     fused = None  # type: ignore[assignment]
 
-__all__ = ["attend", "cross_attention", "merge_heads", "own_attention", "split_heads"]
+__all__ = ["attend", "cross_attention", "logsumexp", "merge_heads", "own_attention", "split_heads"]
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -56,6 +56,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
         query, key, value, bias = aligned(query, key, value, bias)
     scores = (query @ key.transpose(-1, -2)).float() + bias
     return (scores.softmax(-1).to(value.dtype) @ value)[:, :, :length]
+
+
+def logsumexp(x: Tensor) -> Tensor:
+    """Over the last dimension of `[..., V]`, as float32 `[...]`."""
+    return x.float().logsumexp(-1) if fused is None or not x.is_cuda else fused.logsumexp(x)
 
 
 def aligned(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> tuple[Tensor, ...]:

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["fits", "fused_attention"]
+__all__ = ["fits", "fused_attention", "logsumexp"]
 
 LONGEST = 128  # positions of a tile
 ROWS = 16  # rows whose bias gradients one program adds up
@@ -35,6 +35,15 @@ def fused_attention(joint: Tensor, pair: Tensor | None, bias: Tensor | None, mas
     bias = nothing if bias is None else bias[0].float().contiguous()
     mask = nothing if mask is None else mask[:, 0, 0].float().contiguous()
     return _attention(joint.contiguous(), pair, bias, mask, heads)
+
+
+def logsumexp(x: Tensor) -> Tensor:
+    """Over the last dimension of `[..., V]`, as float32 `[...]`, without a float32 copy of `x`."""
+    rows = x.flatten(0, -2)
+    out = torch.empty(len(rows), dtype=torch.float32, device=x.device)
+    if len(rows):
+        _logsumexp[(len(rows),)](rows, out, rows.stride(0), rows.shape[1], BLOCK=4096)
+    return out.view(x.shape[:-1])
 
 
 @torch.library.custom_op("unembed_text::attention", mutates_args=())
@@ -175,6 +184,22 @@ def _backward(
     if HAS_BIAS:
         place = ((chunk * tl.num_programs(1) + head) * queries + i) * keys + j[None, :]
         tl.store(bias_grad + place, total, mask=in_q & (j[None, :] < keys))
+
+
+@triton.jit
+def _logsumexp(x, out, stride, size, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    place = tl.arange(0, BLOCK)
+    top = tl.full([BLOCK], -1e30, tl.float32)
+    total = tl.zeros([BLOCK], tl.float32)
+    for start in range(0, size, BLOCK):
+        inside = start + place < size
+        value = tl.load(x + row * stride + start + place, mask=inside, other=float("-inf")).to(tl.float32)
+        higher = tl.maximum(top, value)
+        total = total * tl.exp(top - higher) + tl.exp(value - higher)
+        top = higher
+    highest = tl.max(top, 0)
+    tl.store(out + row, highest + tl.log(tl.sum(total * tl.exp(top - highest), 0)))
 
 
 @triton.jit

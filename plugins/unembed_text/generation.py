@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unembed_text.attention import logsumexp
 from unembed_text.network import InversionNetwork
 
 __all__ = ["beam_search", "nearby", "sample"]
 
 
+GROUP = 128
 NOISES = 64
 PICKS = 32_768  # positions whose logits are held at once
 
@@ -114,8 +116,7 @@ def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor, *, beam
         logits = network.logits(network.step(last, cache))
         if position == 0:
             logits[..., end] = -torch.inf
-        best, token = logits.topk(min(beams, logits.shape[-1]), dim=-1)
-        best = best - logits.logsumexp(-1, keepdim=True)
+        best, token = likeliest(logits, min(beams, logits.shape[-1]))
         if position:  # a finished beam goes on as itself alone, at no cost
             alone = torch.full_like(best[0, 0], -torch.inf)
             alone[0] = 0.0
@@ -139,6 +140,25 @@ def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor, *, beam
             alive, last, score, done, ids = (x[going] for x in (alive, last, score, done, ids))
             cache.keep(going)
     return result
+
+
+def likeliest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` likeliest tokens under `logits` `[..., V]`, best first: log-probabilities as float32, and ids.
+
+    They lie in the groups of tokens with the highest maxima, and a vocabulary has few groups to sort.
+    """
+    groups = logits.shape[-1] // GROUP
+    body, rest = logits[..., : groups * GROUP], logits[..., groups * GROUP :]
+    if groups <= count:
+        value, token = logits.topk(count, dim=-1)
+        return value.float() - logsumexp(logits)[..., None], token
+    body = body.unflatten(-1, (groups, GROUP))
+    best = body.amax(-1).topk(count, dim=-1).indices
+    kept = body.gather(-2, best[..., None].expand(*best.shape, GROUP)).flatten(-2)
+    value, place = torch.cat([kept, rest], -1).topk(count, dim=-1)
+    within = best.gather(-1, (place // GROUP).clamp_max(count - 1)) * GROUP + place % GROUP
+    token = torch.where(place < count * GROUP, within, place + (groups - count) * GROUP)
+    return value.float() - logsumexp(logits)[..., None], token
 
 
 def padded(signals: Tensor, width: int, pad: int) -> Tensor:

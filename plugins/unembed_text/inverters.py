@@ -65,10 +65,14 @@ class NetworkEditor(Corrector):
         generator: torch.Generator | None,
     ) -> Tensor:
         hypothesis = _trimmed(hypothesis, self.network.special.pad)
-        with torch.autocast(target.device.type, torch.bfloat16, enabled=target.is_cuda):
-            states, mask = self.network.encode(target, hypothesis, embedding)
-            ids = edits(self.network, states, mask, hypothesis, count=count, choices=self.choices)
-        return padded(ids[..., : self.width], self.width, self.network.special.pad)
+        # Every token's probability at every place is held for these rows.
+        rows = max(1, 2**27 // (hypothesis.shape[1] + 1) // len(self.network.t5.lm_head.weight))
+        parts = []
+        for t, h, e in zip(*(x.split(rows) for x in (target, hypothesis, embedding)), strict=True):
+            with torch.autocast(target.device.type, torch.bfloat16, enabled=target.is_cuda):
+                states, mask = self.network.encode(t, h, e)
+                parts.append(edits(self.network, states, mask, h, count=count, choices=self.choices))
+        return padded(torch.cat(parts)[..., : self.width], self.width, self.network.special.pad)
 
 
 def _trimmed(hypothesis: Tensor, pad: int) -> Tensor:
@@ -114,6 +118,7 @@ def build_inverter(name: str, network: InversionNetwork, embedder: Any, length: 
         hypothesizer=NetworkHypothesizer(network, **parts),
         corrector=NetworkCorrector(network, **parts),
         codec=codec,
+        editor=NetworkEditor(network, width=embedder.max_tokens),
         metrics=text_metrics(),
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental import _config  # noqa: F401 (a submodule that nobody else may have loaded)
 from torch.nn import functional as F
 from transformers import T5Config, T5ForConditionalGeneration
 
@@ -118,10 +119,13 @@ class T5Network(nn.Module, ABC):
 
     def compile_layers(self) -> None:
         """Compile what repeats: the layers, the loss and the halves of a decoding step."""
+        # Shapes vary from the first batch on, each by itself; numbers of heads and the like don't.
+        torch._dynamo.config.specialize_int = True
+        torch.fx.experimental._config.use_duck_shape = False
         # Training, evaluation, first guesses and corrections each have a variant of the one layer.
         torch._dynamo.config.recompile_limit = 32
         for name in ("encoder_layer", "decoder_layer", "token_loss", "project", "finish", "pick"):
-            setattr(self, name, torch.compile(getattr(self, name)))
+            setattr(self, name, torch.compile(getattr(self, name), dynamic=True))
 
     @abstractmethod
     def encode(self, target: Tensor, hypothesis: Tensor | None, embedding: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -206,8 +210,8 @@ class T5Network(nn.Module, ABC):
         return norm(decoder.final_layer_norm.weight * self.scale, x)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Of every token after hidden states `[..., width]`, as float32 `[..., V]`; padding and start get −∞."""
-        logits = F.linear(hidden, self.t5.lm_head.weight).float()
+        """Of every token after hidden states `[..., width]`: `[..., V]`; padding and start get −∞."""
+        logits = F.linear(hidden, self.t5.lm_head.weight)
         return logits.index_fill_(-1, self.never, -torch.inf)
 
 

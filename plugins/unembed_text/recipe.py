@@ -23,6 +23,8 @@ from unembed_text.vocabulary import transplant
 
 __all__ = ["TextRecipe", "TextRecipeConfig"]
 
+AT_ONCE = 16_384  # hypotheses written in one go: enough to keep a GPU busy
+
 
 class TextRecipeConfig(Config):
     """The `[recipe]` table of a text training config."""
@@ -123,18 +125,35 @@ class TextRecipe(Recipe):
         signals: Tensor,
         generator: torch.Generator,
     ) -> Tensor:
+        parts = (target, signals, *((hypothesis, embedding) if hypothesis is not None else ()))
+        self.network.eval()
+        made = [
+            self._propose(*rows, generator=generator) for rows in zip(*(x.split(AT_ONCE) for x in parts), strict=True)
+        ]
+        self.network.train()
+        return torch.cat(made)
+
+    def _propose(
+        self,
+        target: Tensor,
+        signals: Tensor,
+        hypothesis: Tensor | None = None,
+        embedding: Tensor | None = None,
+        *,
+        generator: torch.Generator,
+    ) -> Tensor:
         # A third greedy, the rest up to temperature 1: what a beam holds, and what unseen texts look like.
         warmth = torch.rand(len(target), device=target.device, generator=generator).mul_(1.5).sub_(0.5).clamp_min_(0)
-        self.network.eval()
         states, mask = self.network.encode(target, hypothesis, embedding)
         near = round(self.options.near * len(target)) if hypothesis is None else 0
         far = slice(near, None)
         length = signals.shape[1]
-        ids = sample(self.network, states[far], mask[far], length=length, temperature=warmth[far], generator=generator)
+        ids = sample(
+            self.network, states[far], mask[far], length=length, temperature=warmth[far].clone(), generator=generator
+        )
         if near:
             given = (x[:near] for x in (states, mask, signals, warmth))
             ids = torch.cat([nearby(self.network, *given, generator=generator), ids])
-        self.network.train()
         return ids
 
     def embed(self, signals: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-import unembed_text.network as network_module
+import unembed_text.attention as attention
 from unembed_text.generation import beam_search, sample
 from unembed_text.network import InversionNetwork, Special
 
@@ -81,12 +81,12 @@ def test_loss_equals_transformers(network, batch) -> None:
 def test_the_path_for_training_computes_the_same(network, batch, aligned, monkeypatch) -> None:
     plain = network(**batch)
     if aligned:  # as on a GPU
-        attend = network_module._attend
+        attend = attention.attend
 
         def rounded(query, *rest):
-            return attend(*network_module._aligned(query, *rest))[:, :, : query.shape[2]]
+            return attend(*attention.aligned(query, *rest))[:, :, : query.shape[2]]
 
-        monkeypatch.setattr(network_module, "_attend", rounded)
+        monkeypatch.setattr(attention, "attend", rounded)
     monkeypatch.setattr(network, "dropout", 0.0)
     try:
         trained = network.train()(**batch)

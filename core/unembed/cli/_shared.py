@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from unembed.defaults import BEAM, INVERTER, STEPS
+from unembed.defaults import EFFORT, INVERTER
+from unembed.effort import EFFORTS
 from unembed.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,9 +27,14 @@ _SEARCH = (
     click.option("--embedder", help="Another way to the inverter's own model: a folder, a server, an API."),
     click.option("--max-cost", type=click.FloatRange(0), help="Most US dollars spent on an embedding API."),
     click.option("--dry-run", is_flag=True, help="Only say what the inversion can cost at most."),
-    click.option("--steps", type=click.IntRange(0), default=STEPS, show_default=True, help="Most correction rounds."),
-    click.option("--beam", type=click.IntRange(1), default=BEAM, show_default=True, help="Hypotheses kept a target."),
-    click.option("--max-queries", type=click.IntRange(1), help="Most embedded signals a target.  [default: no limit]"),
+    click.option(
+        "--effort", type=click.Choice(list(EFFORTS)), default=EFFORT, show_default=True, help="How hard to search."
+    ),
+    click.option("--steps", type=click.IntRange(0), help="Most correction rounds.  [default: the effort's]"),
+    click.option("--beam", type=click.IntRange(1), help="Hypotheses kept a target.  [default: the effort's]"),
+    click.option(
+        "--max-queries", type=click.IntRange(1), help="Most embedded signals a target.  [default: the effort's]"
+    ),
     click.option("--seed", type=int, default=0, show_default=True, help="Of all randomness."),
     click.option("--device", help="cpu, cuda, cuda:1 …  [default: the accelerator if there is one]"),
 )

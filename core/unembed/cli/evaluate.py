@@ -7,6 +7,7 @@ import click
 
 from unembed.cli._shared import announce, metered, progress, search_options
 from unembed.defaults import SAMPLES
+from unembed.effort import effort as settings_of
 from unembed.errors import InputError
 
 __all__ = ["evaluate"]
@@ -30,8 +31,9 @@ def evaluate(
     embedder: str | None,
     max_cost: float | None,
     dry_run: bool,
-    steps: int,
-    beam: int,
+    effort: str,
+    steps: int | None,
+    beam: int | None,
     max_queries: int | None,
     seed: int,
     device: str | None,
@@ -52,18 +54,28 @@ def evaluate(
         signals = model.codec.first(passages, max_tokens)[:samples]
     else:
         raise InputError(f"--max-tokens is for sequences; inverter {inverter!r} inverts something else")
+    search = settings_of(effort, steps=steps, beam=beam, max_queries=max_queries)
     if dry_run:
         from unembed.metering import forecast
 
         tokens = max_tokens or (model.codec.width if isinstance(model.codec, SequenceCodec) else 0)
-        announce(forecast(model, len(signals), tokens=tokens, steps=steps, beam=beam, max_queries=max_queries), as_json)
+        announce(forecast(model, len(signals), tokens=tokens, effort=search), as_json)
         return
-    with metered(model, max_cost), progress(f"inverting {len(signals)}", steps) as on_step:
-        found = measure(model, signals, steps=steps, beam=beam, max_queries=max_queries, seed=seed, on_step=on_step)
+    with metered(model, max_cost), progress(f"inverting {len(signals)}", search.steps) as on_step:
+        found = measure(
+            model,
+            signals,
+            effort=effort,
+            steps=steps,
+            beam=beam,
+            max_queries=max_queries,
+            seed=seed,
+            on_step=on_step,
+        )
     if as_json:
         click.echo(json.dumps(found.summary()))
         return
-    click.echo(f"{found.n} passages, {steps} steps × beam {beam}, {found.seconds:.1f} s")
+    click.echo(f"{found.n} passages, at most {search.steps} steps × beam {search.beam}, {found.seconds:.1f} s")
     for name, value in found.metrics.items():
         low, high = found.ci[name]
         click.echo(f"  {name:<18}{value:>10.4g}   95 % interval {low:.4g} to {high:.4g}")

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unembed.cli._shared import announce, json_lines, metered, progress, search_options
+from unembed.effort import effort as settings_of
 from unembed.errors import InputError
 
 if TYPE_CHECKING:
+    from unembed.effort import Effort
     from unembed.inverter import Inverter
 
 __all__ = ["invert"]
@@ -30,8 +32,9 @@ def invert(
     embedder: str | None,
     max_cost: float | None,
     dry_run: bool,
-    steps: int,
-    beam: int,
+    effort: str,
+    steps: int | None,
+    beam: int | None,
     max_queries: int | None,
     seed: int,
     device: str | None,
@@ -52,12 +55,21 @@ def invert(
         model = load(inverter, device=device, embedder=embedder)
         if vectors is None:
             _note_cuts(model, inputs)
+        search = settings_of(effort, steps=steps, beam=beam, max_queries=max_queries)
         if dry_run:
-            announce(_forecast(model, inputs, given, steps, beam, max_queries), as_json)
+            announce(_forecast(model, inputs, given, search), as_json)
             return
-        with metered(model, max_cost), progress("inverting", steps) as on_step:
+        with metered(model, max_cost), progress("inverting", search.steps) as on_step:
             target = model.embed(list(inputs)) if given is None else given
-            found = model.invert(target, steps=steps, beam=beam, max_queries=max_queries, seed=seed, on_step=on_step)
+            found = model.invert(
+                target,
+                effort=effort,
+                steps=steps,
+                beam=beam,
+                max_queries=max_queries,
+                seed=seed,
+                on_step=on_step,
+            )
         exact = [None] * len(found.objects) if given is not None else model.exact(list(inputs), found).tolist()
         for index, reconstruction in enumerate(found.objects):
             row = {
@@ -89,9 +101,7 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _forecast(
-    model: "Inverter", inputs: tuple[str, ...], given: Any, steps: int, beam: int, max_queries: int | None
-) -> dict[str, Any]:
+def _forecast(model: "Inverter", inputs: tuple[str, ...], given: Any, search: "Effort") -> dict[str, Any]:
     from unembed.interfaces import SequenceCodec
     from unembed.metering import forecast
 
@@ -99,7 +109,7 @@ def _forecast(
     tokens = codec.width if isinstance(codec, SequenceCodec) else 0
     if isinstance(codec, SequenceCodec) and inputs:
         tokens = min(tokens, max(codec.lengths(list(inputs))))
-    return forecast(model, count, tokens=tokens, steps=steps, beam=beam, max_queries=max_queries)
+    return forecast(model, count, tokens=tokens, effort=search)
 
 
 def _note_cuts(model: "Inverter", inputs: tuple[str, ...]) -> None:

@@ -1,0 +1,48 @@
+"""How hard to search: named sets of the loop's settings, each about four times the queries of the one before."""
+
+from dataclasses import dataclass, replace
+
+from unembed.defaults import BEAM, PATIENCE, STEPS
+from unembed.errors import InputError
+
+__all__ = ["EFFORTS", "Effort", "effort"]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Settings of `unembed.search`; edits are made where the inverter has an editor."""
+
+    steps: int
+    beam: int
+    branch: int
+    edits: int = 0
+    elite: int = 1
+    patience: int = PATIENCE
+    max_queries: int | None = None
+
+
+EFFORTS = {
+    "low": Effort(steps=4, beam=4, branch=4),
+    "medium": Effort(steps=STEPS, beam=BEAM, branch=BEAM),
+    "high": Effort(steps=20, beam=16, branch=8, edits=32, elite=2, patience=5),
+    "max": Effort(steps=40, beam=16, branch=16, edits=64, elite=2, patience=8, max_queries=5000),
+}
+
+
+def effort(name: str, *, steps: int | None = None, beam: int | None = None, max_queries: int | None = None) -> Effort:
+    """The settings of a name, with whatever else is given in place of its own; raises InputError."""
+    if name not in EFFORTS:
+        raise InputError(f"no effort {name!r}; the efforts are {', '.join(EFFORTS)}")
+    wrong = (steps is not None and steps < 0) or any(x is not None and x < 1 for x in (beam, max_queries))
+    if wrong:
+        raise InputError(
+            f"steps must be at least 0 and beam and max_queries at least 1; got {steps}, {beam}, {max_queries}"
+        )
+    found = EFFORTS[name]
+    if steps is not None:
+        found = replace(found, steps=steps)
+    if beam is not None:
+        found = replace(found, beam=beam, branch=beam)
+    if max_queries is not None:
+        found = replace(found, max_queries=max_queries)
+    return found
