@@ -8,14 +8,18 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import torch
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 from torch import Tensor
 
-from unembed.errors import ServiceError, UnembedError
+from unembed.errors import MissingExtraError, ServiceError, UnembedError
 from unembed.metering import Meter
 from unembed_text.api.limits import RateLimiter
 
 __all__ = ["Requester", "TooLargeError", "estimate"]
+
+try:
+    from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+except ImportError as error:
+    raise MissingExtraError("embedding APIs need an extra: pip install 'unembed[api]'") from error
 
 log = logging.getLogger("unembed.api")
 

@@ -60,7 +60,8 @@ def import_pair(
     rows = len(guess.tensors["t5.shared.weight"])
     if rows != len(correction.tensors["t5.shared.weight"]):
         raise CheckpointError(f"{inversion} and {corrector} have different vocabularies; they are no pair")
-    named = embedder_name(guess.config, embedder, tokens=guess.tokens, origin=str(guess.folder / "config.json"))
+    tokens = correction.tokens  # vec2text cuts hypotheses by the corrector's
+    named = embedder_name(guess.config, embedder, tokens=tokens, origin=str(guess.folder / "config.json"))
     box = text_embedder(named, device)
     dimension = guess.tensors["target.enter.weight"].shape[1]
     if box.dimension != dimension:
@@ -72,7 +73,7 @@ def import_pair(
     speller = _tokenizer(guess, correction, box, tokenizer, rows)
     config = {
         "dimension": dimension,
-        "tokens": guess.tokens,
+        "tokens": tokens,
         "special": {"pad": speller.pad_token_id, "start": speller.pad_token_id, "end": speller.eos_token_id},
         "guess": _shape(guess),
         "correction": {
