@@ -21,11 +21,11 @@ class Effort:
     max_queries: int | None = None
 
 
-EFFORTS = {
+EFFORTS: dict[str, Effort] = {
     "low": Effort(steps=4, beam=4, branch=4),
     "medium": Effort(steps=STEPS, beam=BEAM, branch=BEAM),
-    "high": Effort(steps=20, beam=16, branch=8, edits=32, elite=2, patience=5),
-    "max": Effort(steps=40, beam=16, branch=16, edits=64, elite=2, patience=8, max_queries=5000),
+    "high": Effort(steps=30, beam=8, branch=8, edits=64, elite=2, patience=6, max_queries=5000),
+    "max": Effort(steps=30, beam=8, branch=32, edits=64, elite=2, patience=6, max_queries=5000),
 }
 
 

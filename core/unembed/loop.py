@@ -17,9 +17,9 @@ from unembed.interfaces import Similarity, cosine
 __all__ = ["SearchResult", "Step", "search"]
 
 
-REACH = 4  # edits listed for each one taken
-
 Proposal = Callable[[Tensor, Tensor, Tensor, int, torch.Generator], Tensor]
+
+REACH = 4  # edits asked for to take one: those that a target has met are passed over
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,22 @@ class _Rows:
         )
 
 
+class _Met:
+    """What each target has met, so that nothing is embedded for it twice."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.owner = self.key = torch.zeros(0, dtype=torch.long, device=device)
+
+    def fresh(self, owner: Tensor, signals: Tensor, most: Tensor) -> Tensor:
+        """Indices of the rows new to their target, at most `most` `[N]` a target; from now on these are met."""
+        key = row_hash(signals)
+        first = first_of_each(torch.cat([self.owner, owner]), torch.cat([self.key, key]))
+        new = first[len(self.owner) :].nonzero().flatten()
+        new = new[rank_within(owner[new]) < most[owner[new]]]
+        self.owner, self.key = torch.cat([self.owner, owner[new]]), torch.cat([self.key, key[new]])
+        return new
+
+
 @torch.no_grad()
 def search(
     target: Tensor,
@@ -98,10 +114,10 @@ def search(
     Round 0 embeds the `beam` guesses of each target. Every further round corrects the `beam` best
     candidates that have not been corrected yet, `branch` (unless given, `beam`) corrections each, and embeds
     those that the target has never met. With `edit`, small changes of the `elite` best signals ever seen join
-    them, `edits` new ones each: `edit` lists more than are taken, the most promising first, so that a signal
-    that stays the best is edited further down its list. A target leaves when its best similarity is within
-    `tolerance` of 1, when `patience` rounds brought nothing, when nothing new comes, or when `max_queries` signals
-    have been embedded for it; a signal that several targets meet in one round is embedded once and counts for each.
+    them, `edits` a signal: `edit` is asked for more than are taken, so that a signal which stays the best is
+    edited further down its list. A target leaves when its best similarity is within `tolerance` of 1, when
+    `patience` rounds brought nothing, when nothing new comes, or when `max_queries` signals have been
+    embedded for it; a signal that several targets meet in one round is embedded once and counts for each.
     `chunk_size` rows go through a function at once, halved when memory runs out.
     """
     if len(target) == 0 or (max_queries is not None and max_queries < 1):
@@ -109,58 +125,47 @@ def search(
     count, device = len(target), target.device
     generator = torch.Generator(device).manual_seed(seed)
     chunked = Chunked(chunk_size)
-    used = torch.zeros(count, dtype=torch.long, device=device)
-    spent = torch.zeros(count, dtype=torch.long, device=device)
-    quiet = torch.zeros(count, dtype=torch.long, device=device)
     edits = 0 if edit is None else edits
-    budget = torch.iinfo(torch.long).max if max_queries is None else max_queries
+    used = torch.zeros(count, dtype=torch.long, device=device)
+    spent = torch.zeros_like(used)
+    quiet = torch.zeros_like(used)
+    budget = torch.full_like(used, torch.iinfo(torch.long).max if max_queries is None else max_queries)
+    best_before = torch.full_like(target[:, 0], -torch.inf)
     reasons = ["steps"] * count
     history: list[Step] = []
-    met_owner = met_hash = torch.zeros(0, dtype=torch.long, device=device)
-    top: _Rows | None = None  # the best ever seen, a few a target, best first
-    pool: _Rows | None = None  # not corrected yet; the frontier first, then as many in reserve
-    frontier: _Rows | None = None
+    met = _Met(device)
+    # The best ever seen; those not corrected yet; those being corrected.
+    top = pool = frontier = _Rows(used[:0], target[:0], target[:0], target[:0, 0])
     active = torch.ones(count, dtype=torch.bool, device=device)
 
     for number in range(steps + 1):
-        if frontier is None:
-            made = chunked(lambda t: hypothesize(t, beam, generator), target)
-            owner, signals = _by_rank(torch.arange(count, device=device), made)
+        if number == 0:
+            guesses = chunked(lambda t: hypothesize(t, beam, generator), target)
+            owner, signals = _by_rank(torch.arange(count, device=device), guesses)
         else:
             owner, signals = _propose(chunked, correct, target, frontier, branch or beam, generator)
-        corrections = len(owner)
-        if edit is not None and edits and top is not None:
-            more = _propose(chunked, edit, target, top[active[top.owner]], REACH * edits, generator)
-            owner, signals = torch.cat([owner, more[0]]), torch.cat([signals, more[1]])
-        key = row_hash(signals)
-        met = torch.cat([met_owner, owner]), torch.cat([met_hash, key])
-        fresh = first_of_each(*met)[len(met_owner) :].nonzero().flatten()
-        by_edit = fresh[fresh >= corrections]
-        fresh = torch.cat([fresh[fresh < corrections], by_edit[rank_within(owner[by_edit]) < edits * elite]])
-        edited = fresh >= corrections
-        owner, signals, key = owner[fresh], signals[fresh], key[fresh]
-        allowed = rank_within(owner) < (budget - used)[owner]
-        owner, signals, key, edited = owner[allowed], signals[allowed], key[allowed], edited[allowed]
-        met_owner, met_hash = torch.cat([met_owner, owner]), torch.cat([met_hash, key])
+        new = met.fresh(owner, signals, budget - used)
+        owner, signals = owner[new], signals[new]
         used += torch.bincount(owner, minlength=count)
+        whole = len(owner)
+        if edit is not None and edits and number:
+            more, small = _propose(chunked, edit, target, top[active[top.owner]], REACH * edits, generator)
+            new = met.fresh(more, small, (budget - used).clamp_max(edits * elite))
+            owner, signals = torch.cat([owner, more[new]]), torch.cat([signals, small[new]])
+            used += torch.bincount(more[new], minlength=count)
         spent += active & (number > 0)
-        before = torch.full_like(target[:, 0], -torch.inf) if top is None else _best(top).similarity
-        embeddings = target[owner]
         if len(owner):
-            once, which = distinct(key)  # two targets may have met the same signal
-            embeddings = chunked(embed, signals[once]).to(target.dtype)[which]
-        new = _Rows(owner, signals, embeddings, similarity(target[owner], embeddings))
-        # Edits of one signal are too alike to fill a beam: their best join it, corrections all do.
-        small = new[edited]
-        fruit = new[~edited] + small[best_of_each(small.owner, small.similarity, elite)]
-        pool = fruit if pool is None else pool + fruit
-        top = new if top is None else top + new
-        top = top[best_of_each(top.owner, top.similarity, elite)]
-        best = _best(top)
-        gained = best.similarity - before > 1e-6
-        quiet = torch.where(gained, 0, quiet + 1)
-        kept = best_of_each(pool.owner, pool.similarity, 2 * beam)
-        pool = pool[kept]
+            rows = _embedded(chunked, embed, similarity, target, owner, signals)
+            place = torch.arange(len(owner), device=device)
+            # Edits of one signal are too alike to fill a beam: their best join it, corrections all do.
+            kept = _best(rows[place >= whole], elite)
+            if number == 0:
+                top = pool = rows[used[:0]]
+            pool = _best(pool + rows[place < whole] + kept, 2 * beam)
+            top = _best(top + rows, elite)
+        best = _best(top, 1)
+        quiet = torch.where(best.similarity - best_before > 1e-6, 0, quiet + 1)
+        best_before = best.similarity
         waiting = (torch.bincount(pool.owner, minlength=count) > 0) | (edits > 0)
         stop = {
             "solved": best.similarity >= 1 - tolerance,
@@ -182,8 +187,6 @@ def search(
         first = rank_within(pool.owner) < beam  # the pool is sorted, best first
         frontier, pool = pool[first], pool[~first]
 
-    assert top is not None  # there is a first round
-    best = _best(top)
     return SearchResult(
         best.signals,
         best.embeddings,
@@ -211,6 +214,20 @@ def _by_rank(owner: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
     return owner.repeat(made.shape[1]), made.transpose(0, 1).flatten(0, 1)
 
 
-def _best(rows: _Rows) -> _Rows:
-    """The first row of each target; every target has one, and rows are sorted by target."""
-    return rows[rank_within(rows.owner) == 0]
+def _embedded(
+    chunked: Chunked,
+    embed: Callable[[Tensor], Tensor],
+    similarity: Similarity,
+    target: Tensor,
+    owner: Tensor,
+    signals: Tensor,
+) -> _Rows:
+    """Candidates with their embeddings; two targets may have met the same signal, which is embedded once."""
+    once, which = distinct(row_hash(signals))
+    embeddings = chunked(embed, signals[once]).to(target.dtype)[which]
+    return _Rows(owner, signals, embeddings, similarity(target[owner], embeddings))
+
+
+def _best(rows: _Rows, count: int) -> _Rows:
+    """The `count` best of each target, targets in order, best first."""
+    return rows[best_of_each(rows.owner, rows.similarity, count)]

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental import _config  # noqa: F401 (a submodule that nobody else may have loaded)
 from torch.nn import functional as F
 from transformers import T5Config, T5ForConditionalGeneration
 
@@ -119,9 +118,8 @@ class T5Network(nn.Module, ABC):
 
     def compile_layers(self) -> None:
         """Compile what repeats: the layers, the loss and the halves of a decoding step."""
-        # Shapes vary from the first batch on, each by itself; numbers of heads and the like don't.
+        # Shapes vary from the first batch on; numbers of heads and the like don't.
         torch._dynamo.config.specialize_int = True
-        torch.fx.experimental._config.use_duck_shape = False
         # Training, evaluation, first guesses and corrections each have a variant of the one layer.
         torch._dynamo.config.recompile_limit = 32
         for name in ("encoder_layer", "decoder_layer", "token_loss", "project", "finish", "pick"):

@@ -35,30 +35,44 @@ def correct(target, hypothesis, embedding, count, generator):
 PARTS = {"embed": embed, "hypothesize": hypothesize, "correct": correct, "similarity": similarity}
 
 
-def literal(target, *, steps, beam, patience, tolerance, budget):
+def edit(target, hypothesis, embedding, count, generator):
+    """All changes of one letter, the last one again and again where there are no more."""
+    found = CORRECTOR.correct(target, hypothesis, embedding, min(count, 72))
+    return torch.cat([found, found[:, -1:].expand(-1, count - found.shape[1], -1)], 1)
+
+
+def literal(target, *, steps, beam, patience, tolerance, budget, branch=None, edits=0, elite=1):
     """One target, one candidate at a time."""
-    met, waiting, frontier = set(), [], None
+    met, waiting, top, frontier = set(), [], [], None
     best, used, spent, quiet = None, 0, 0, 0
     trace = []
     for _ in range(steps + 1):
         if frontier is None:
             lists = [hypothesize(target[None], beam, None)[0]]
         else:
-            lists = [correct(target[None], s[None], e[None], beam, None)[0] for _, s, e in frontier]
+            lists = [correct(target[None], s[None], e[None], branch or beam, None)[0] for _, s, e in frontier]
             spent += 1
+        small = []
+        if frontier is not None and edits:
+            small = [edit(target[None], s[None], e[None], 4 * edits, None)[0] for _, s, e in top]
         before = -float("inf") if best is None else best[0]
-        for rank in range(beam):
-            for candidates in lists:
-                signal = candidates[rank]
-                if tuple(signal.tolist()) in met or used == budget:
-                    continue
-                met.add(tuple(signal.tolist()))
-                used += 1
-                embedding = embed(signal[None])[0]
-                new = (similarity(target, embedding).item(), signal, embedding)
-                waiting.append(new)
-                if best is None or new[0] > best[0]:
-                    best = new
+        edited = []
+        for made, kind, most in ((lists, waiting, budget), (small, edited, edits * elite)):
+            taken = 0
+            for rank in range(len(made[0]) if made else 0):
+                for candidates in made:
+                    signal = candidates[rank]
+                    if tuple(signal.tolist()) in met or used == budget or taken == most:
+                        continue
+                    met.add(tuple(signal.tolist()))
+                    used, taken = used + 1, taken + 1
+                    embedding = embed(signal[None])[0]
+                    new = (similarity(target, embedding).item(), signal, embedding)
+                    kind.append(new)
+                    top.append(new)
+        top = sorted(top, key=lambda entry: -entry[0])[:elite]
+        best = top[0]
+        waiting += sorted(edited, key=lambda entry: -entry[0])[:elite]
         quiet = 0 if best[0] - before > 1e-6 else quiet + 1
         waiting = sorted(waiting, key=lambda entry: -entry[0])[: 2 * beam]
         trace.append((best[1].tolist(), used))
@@ -66,7 +80,7 @@ def literal(target, *, steps, beam, patience, tolerance, budget):
             return best, spent, used, "solved", trace
         if used == budget:
             return best, spent, used, "budget", trace
-        if quiet >= patience or not waiting:
+        if quiet >= patience or not (waiting or edits):
             return best, spent, used, "stalled", trace
         frontier, waiting = waiting[:beam], waiting[beam:]
     return best, spent, used, "steps", trace
@@ -80,13 +94,23 @@ TARGETS = embed(CODEC.encode(words(25, seed=2)))
     ("steps", "beam", "patience", "budget"),
     [(0, 3, 3, None), (6, 1, 2, None), (5, 3, 1, None), (8, 4, 3, 30), (4, 2, 2, 3), (12, 2, 2, None)],
 )
-def test_search_equals_the_literal_one(steps, beam, patience, budget) -> None:
+@pytest.mark.parametrize("more", [{}, {"branch": 2}, {"edits": 5}, {"branch": 6, "edits": 20, "elite": 3}])
+def test_search_equals_the_literal_one(steps, beam, patience, budget, more) -> None:
     found = search(
-        TARGETS, **PARTS, steps=steps, beam=beam, patience=patience, tolerance=1e-9, max_queries=budget, trace=True
+        TARGETS,
+        **PARTS,
+        edit=edit,
+        steps=steps,
+        beam=beam,
+        patience=patience,
+        tolerance=1e-9,
+        max_queries=budget,
+        trace=True,
+        **more,
     )
     for row, target in enumerate(TARGETS):
         best, spent, used, reason, trace = literal(
-            target, steps=steps, beam=beam, patience=patience, tolerance=1e-9, budget=budget
+            target, steps=steps, beam=beam, patience=patience, tolerance=1e-9, budget=budget, **more
         )
         assert found.signals[row].tolist() == best[1].tolist()
         assert found.similarity[row].item() == pytest.approx(best[0], abs=1e-12)

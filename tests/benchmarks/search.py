@@ -1,0 +1,42 @@
+"""What settings of the search bring on known texts: `python tests/benchmarks/search.py TEXTS TOKENS SAMPLES`.
+
+Without arguments a few sentences of the README stand in. Choose settings on texts that you won't report on.
+"""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from unembed import load, read_passages
+from unembed.effort import EFFORTS, Effort
+from unembed.evaluation import evaluate
+
+SETTINGS = {
+    **EFFORTS,
+    "wide": Effort(steps=30, beam=16, branch=16, patience=6, max_queries=5000),
+    "wide, edits": Effort(steps=30, beam=16, branch=16, edits=64, elite=2, patience=6, max_queries=5000),
+    "many parents, edits": Effort(steps=30, beam=32, branch=4, edits=64, elite=2, patience=6, max_queries=5000),
+}
+
+
+def main() -> None:
+    """One line a setting; each is tried under the name of an effort."""
+    inverter = load("minilm")
+    if len(sys.argv) == 4:
+        passages, tokens, samples = read_passages(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
+    else:
+        text = (Path(__file__).parents[2] / "README.md").read_text()
+        passages, tokens, samples = [line for line in text.splitlines() if len(line) > 60], 8, 2
+    signals = inverter.codec.first(passages, tokens)[:samples].to(inverter.embedder.device)
+    print(f"{len(signals)} texts of {tokens} tokens on {inverter.embedder.device}, {torch.get_num_threads()} threads")
+    for name, settings in SETTINGS.items():
+        EFFORTS["tried"] = settings
+        found = evaluate(inverter, signals, effort="tried")
+        row = " ".join(f"{key} {value:.4g}" for key, value in found.metrics.items())
+        print(f"{name:<20} {row} seconds {found.seconds:.1f}\n    {asdict(settings)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The kernels against what they replace, through Triton's interpreter where there is no GPU."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+CHECK = """
+import torch
+from unembed_text.attention import attend, merge_heads, split_heads
+from unembed_text.fused import fits, fused_attention, logsumexp, single_attention
+
+torch.manual_seed(0)
+device = "cuda" if torch.cuda.is_available() else "cpu"
+heads, width = 3, 16
+cases = (9, 9, True, True), (33, 33, True, False), (5, 40, False, True), (17, 8, False, True)
+for queries, keys, own, masked in cases:
+    joint = torch.randn(19, queries, (3 if own else 1) * heads * width, device=device, requires_grad=True)
+    pair = None if own else torch.randn(19, keys, 2 * heads * width, device=device, requires_grad=True)
+    bias = torch.randn(1, heads, queries, keys, device=device, requires_grad=True) if own else None
+    mask = torch.zeros(19, 1, 1, keys, device=device)
+    mask[::3, ..., keys - 3 :] = -1e9
+    assert fits(queries, keys, width) and not fits(queries, 129, width) and not fits(queries, keys, 24)
+    out = fused_attention(joint, pair, bias, mask if masked else None, heads)
+    parts = joint.chunk(3, -1) if own else (joint, *pair.chunk(2, -1))
+    added = (mask if masked else 0) + (0 if bias is None else bias)
+    plain = merge_heads(attend(*(split_heads(part, heads) for part in parts), added))
+    inputs = [x for x in (joint, pair, bias) if x is not None]
+    grad = torch.randn_like(plain)
+    pairs = zip((out, *torch.autograd.grad(out, inputs, grad)), (plain, *torch.autograd.grad(plain, inputs, grad)))
+    for a, b in pairs:
+        assert (a - b).norm() < 1e-5 * b.norm(), (queries, keys, own)
+buffer = torch.randn(2, 7, 40, heads * width, device=device)  # heads side by side, places with gaps
+key, value = (split_heads(part, heads)[:, :, :33] for part in buffer)
+query = torch.randn(7, heads, 1, width, device=device)
+for shape in ((7, 1, 1, 33), (1, heads, 1, 33), (7, heads, 1, 33)):
+    bias = torch.randn(shape, device=device)
+    plain = torch.softmax(query @ key.transpose(2, 3) + bias, -1) @ value
+    assert torch.allclose(single_attention(query, key, value, bias), plain, atol=1e-5), shape
+x = torch.randn(3, 5, 9001, device=device) * 3
+x[..., 7] = -torch.inf
+assert torch.allclose(logsumexp(x), x.logsumexp(-1), atol=1e-5)
+print("same")
+"""
+
+
+@pytest.mark.slow
+def test_kernels_compute_what_they_replace() -> None:
+    pytest.importorskip("triton", reason="Triton comes with the CUDA builds of torch")
+    import torch
+
+    environment = dict(os.environ)
+    if not torch.cuda.is_available():
+        environment["TRITON_INTERPRET"] = "1"
+    found = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, env=environment, timeout=300)
+    assert found.stdout == "same\n", found.stderr[-2000:]

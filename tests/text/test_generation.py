@@ -1,0 +1,45 @@
+"""Picking the likeliest tokens, and texts near a given one."""
+
+import pytest
+import torch
+
+from unembed_text.generation import likeliest, nearby
+from unembed_text.network import InversionNetwork, Special
+
+T5 = {
+    "d_model": 16,
+    "d_kv": 4,
+    "d_ff": 16,
+    "num_layers": 1,
+    "num_decoder_layers": 1,
+    "num_heads": 4,
+    "vocab_size": 40,
+    "feed_forward_proj": "gated-gelu",
+}
+
+
+@pytest.mark.parametrize("vocabulary", [60, 300, 1411, 30522])
+def test_likeliest_equals_sorting_everything(vocabulary) -> None:
+    logits = torch.randn(3, 2, vocabulary, generator=torch.Generator().manual_seed(vocabulary))
+    value, token = likeliest(logits, 8)
+    expected = logits.log_softmax(-1).topk(8)
+    assert torch.equal(token, expected.indices)
+    assert torch.allclose(value, expected.values, atol=1e-5)
+
+
+@torch.no_grad()
+def test_nearby_texts_keep_their_length_and_share_of_tokens() -> None:
+    torch.manual_seed(0)
+    network = InversionNetwork(T5, dimension=6, positions=2, hidden=8, special=Special(pad=0, start=1, end=2)).eval()
+    rows = 64
+    signals = torch.randint(3, 40, (rows, 9))
+    signals[::2, 6:] = 0
+    states, mask = network.encode(torch.randn(rows, 6), None, None)
+    generator = torch.Generator().manual_seed(0)
+    near = nearby(network, states, mask, signals, torch.rand(rows), generator=generator)
+    assert torch.equal(near != 0, signals != 0)
+    assert not torch.isin(near, torch.tensor([1, 2])).any()
+    kept = torch.tensor([len(set(a.tolist()) & set(b.tolist())) for a, b in zip(near, signals, strict=True)])
+    assert 0.4 < (kept / torch.tensor([len(set(row.tolist())) for row in signals])).mean() < 0.9
+    order_kept = (near == signals).all(1)
+    assert 0 < order_kept.sum() < rows
