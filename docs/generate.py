@@ -19,7 +19,9 @@ HERE = Path(__file__).parent
 def cli_page() -> str:
     """Every command's help."""
     parts = ["# Command line\n\nWritten by `make docs` from the commands themselves.\n"]
-    for name, command in [("", root), *sorted(root.commands.items())]:
+    top = click.Context(root, info_name="unembed")
+    names = root.list_commands(top)
+    for name, command in [("", root), *((name, root.get_command(top, name)) for name in names)]:
         context = click.Context(command, info_name=f"unembed {name}".strip(), terminal_width=100)
         parts.append(f"## `{context.info_name}`\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from unembed.cli import root
@@ -20,7 +21,11 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+ELSEWHERE = {"vec2text.md", "apis.md", "train-your-own.md"}  # need stand-ins: tests/text/test_docs.py
+HERE = [page for page in PAGES if blocks(page, "python") and page.name not in ELSEWHERE]
+
+
+@pytest.mark.parametrize("page", HERE, ids=lambda page: page.name)
 def test_the_python_of_a_page_runs(page, monkeypatch) -> None:
     code = "\n".join(blocks(page, "python"))
     monkeypatch.chdir(ROOT)
@@ -39,7 +44,7 @@ COMMANDS = [
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
 def test_the_commands_of_a_page_parse(page, line) -> None:
     words = shlex.split(line, comments=True)[1:]
-    command = root.commands[words[0]]
+    command = root.get_command(click.Context(root), words[0])
     command.make_context(words[0], words[1:])
 
 

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from unembed.errors import (
         CheckpointError,
         ConfigError,
+        CostLimitError,
         EmbedderMismatchError,
         InputError,
         MissingExtraError,
         PluginError,
+        ServiceError,
         UnembedError,
         UnknownNameError,
     )
@@ -26,18 +28,21 @@ if TYPE_CHECKING:
     from unembed.interfaces import Codec, Corrector, Embedder, Hypothesizer, SequenceCodec, cosine
     from unembed.inverter import Inversion, Inverter
     from unembed.loop import SearchResult, Step, search
+    from unembed.metering import Meter
     from unembed.metrics import Metric
     from unembed.passages import read_passages
-    from unembed.registry import EmbedderSpec, InverterSpec, Modality, load, load_embedder, plugins
+    from unembed.registry import CommandSpec, EmbedderSpec, InverterSpec, Modality, load, load_embedder, plugins
     from unembed.training.recipe import Recipe
     from unembed.vectors import read_vectors
 
 __all__ = [
     "CheckpointError",
     "Codec",
+    "CommandSpec",
     "Config",
     "ConfigError",
     "Corrector",
+    "CostLimitError",
     "Embedder",
     "EmbedderMismatchError",
     "EmbedderSpec",
@@ -48,6 +53,7 @@ __all__ = [
     "Inverter",
     "InverterSpec",
     "Manifest",
+    "Meter",
     "Metric",
     "MissingExtraError",
     "Modality",
@@ -55,6 +61,7 @@ __all__ = [
     "Recipe",
     "SearchResult",
     "SequenceCodec",
+    "ServiceError",
     "Step",
     "UnembedError",
     "UnknownNameError",
@@ -80,10 +87,12 @@ _HOME = {
     "errors": (
         "CheckpointError",
         "ConfigError",
+        "CostLimitError",
         "EmbedderMismatchError",
         "InputError",
         "MissingExtraError",
         "PluginError",
+        "ServiceError",
         "UnembedError",
         "UnknownNameError",
     ),
@@ -93,9 +102,10 @@ _HOME = {
     "loop": ("SearchResult", "Step", "search"),
     "inverter": ("Inversion", "Inverter"),
     "evaluation": ("Evaluation", "evaluate"),
+    "metering": ("Meter",),
     "metrics": ("Metric",),
     "passages": ("read_passages",),
-    "registry": ("EmbedderSpec", "InverterSpec", "Modality", "load", "load_embedder", "plugins"),
+    "registry": ("CommandSpec", "EmbedderSpec", "InverterSpec", "Modality", "load", "load_embedder", "plugins"),
     "training.recipe": ("Recipe",),
     "vectors": ("read_vectors",),
 }

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,13 +56,15 @@ def save_checkpoint(
     *,
     storage: Storage = "float32",
     shard_bytes: int = 15_000_000,
+    beside: Callable[[Path], None] | None = None,
 ) -> None:
     """Write `tensors` and `manifest` to `folder`, which is replaced whole if it exists.
 
     With "int8" each row of a floating-point matrix becomes int8 values and one float32 scale (its largest
     magnitude over 127), and vectors stay float32. A tensor larger than a shard is cut by rows. Everything
     goes to a temporary folder beside the target first; a kill leaves the old folder or the new (between the
-    two renames at the end the old one is called `.NAME.old`).
+    two renames at the end the old one is called `.NAME.old`). `beside(folder)` writes what else belongs in it,
+    as tokenizers do.
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -87,9 +89,10 @@ def save_checkpoint(
         save_file(shard, temporary / f"model-{number:05}.safetensors")
     written = manifest.model_copy(update={"tensors": entries})
     (temporary / "manifest.json").write_text(_json(written))
-    os.chmod(temporary, 0o755)
-    for path in temporary.iterdir():
-        path.chmod(0o644)  # safetensors keeps its files to their owner
+    if beside is not None:
+        beside(temporary)
+    for path in (temporary, *temporary.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # safetensors keeps its files to their owner
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

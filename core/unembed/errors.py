@@ -7,10 +7,12 @@ the builtin that fits, so `except ValueError` keeps working in other people's sc
 __all__ = [
     "CheckpointError",
     "ConfigError",
+    "CostLimitError",
     "EmbedderMismatchError",
     "InputError",
     "MissingExtraError",
     "PluginError",
+    "ServiceError",
     "UnembedError",
     "UnknownNameError",
 ]
@@ -42,6 +44,14 @@ class EmbedderMismatchError(CheckpointError):
 
 class PluginError(UnembedError, RuntimeError):
     """A plugin can't be imported, clashes with another or breaks its contract."""
+
+
+class ServiceError(UnembedError, RuntimeError):
+    """A service that embeds goes on failing, or refuses; what it answered before is kept."""
+
+
+class CostLimitError(UnembedError, RuntimeError):
+    """The next request would cost more than the user allowed."""
 
 
 class MissingExtraError(UnembedError, ImportError):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from unembed.registry import EmbedderSpec, InverterSpec, Modality
+    from unembed.registry import CommandSpec, EmbedderSpec, InverterSpec, Modality
 
 __all__ = ["hookimpl"]
 
@@ -26,3 +26,8 @@ def register_embedders() -> "list[EmbedderSpec]":  # type: ignore[empty-body]
 @hookspec
 def register_modalities() -> "list[Modality]":  # type: ignore[empty-body]
     """Kinds of signal: how to open their checkpoints and how to train on them."""
+
+
+@hookspec
+def register_commands() -> "list[CommandSpec]":  # type: ignore[empty-body]
+    """Commands of the command line, beside the built-in ones."""

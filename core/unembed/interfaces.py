@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from unembed.errors import InputError, PluginError
+from unembed.metering import Meter
 
 __all__ = [
     "Codec",
@@ -38,7 +39,8 @@ class Embedder(ABC):
 
     A subclass calls `super().__init__` with what it declares and implements `_embed`. The similarity that
     its embeddings are compared by belongs to the embedder; it is cosine unless said otherwise, and 1 means
-    identical.
+    identical. One behind an API has a `meter`: nothing asks it before a user's work needs it, and `available` says
+    whether it can be asked at all (its key is set).
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class Embedder(ABC):
         normalized: bool,
         device: torch.device | str = "cpu",
         similarity: Similarity = cosine,
+        meter: Meter | None = None,
+        available: bool = True,
     ) -> None:
         self.name = name
         self.modality = modality
@@ -57,7 +61,15 @@ class Embedder(ABC):
         self.normalized = normalized
         self.device = torch.device(device)
         self.similarity = similarity
+        self.meter = meter
+        self.available = available
         self.queries = 0
+        self._before_first: Callable[[], None] | None = None
+
+    @final
+    def before_first(self, check: Callable[[], None]) -> None:
+        """Have `check` run just before the next query, once; what it raises, the query raises."""
+        self._before_first = check
 
     @final
     @torch.no_grad()
@@ -68,6 +80,9 @@ class Embedder(ABC):
         """
         if len(signals) == 0:
             return torch.empty(0, self.dimension, device=self.device)
+        if self._before_first is not None:
+            check, self._before_first = self._before_first, None
+            check()
         embeddings = self._embed(signals.to(self.device)).float()
         self.queries += len(signals)
         if embeddings.shape != (len(signals), self.dimension):

@@ -97,13 +97,16 @@ class Inverter:
         """Recover the objects behind `vectors` `[N, D]` (or one `[D]`): a tensor, an array or nested lists.
 
         `effort` ("low", "medium", "high", "max") chooses how hard to search; `steps`, `beam`, `patience` and
-        `max_queries` replace its own. `steps=0` is the hypothesizer alone. The other options are those of
+        `max_queries` replace its own. `steps=0` is the hypothesizer alone; where the embedder can't be asked (no key
+        for an API) its likeliest guess comes back with a similarity of NaN. The other options are those of
         `unembed.search`; of `max_queries` one is kept for measuring what is returned. Raises InputError for an
         unknown effort, and for vectors of another width, with NaN or infinity, or of zeros only.
         """
         settings = settings_of(effort, steps=steps, beam=beam, max_queries=max_queries)
         target = self._checked(vectors)
         embedder = self.embedder
+        if settings.steps == 0 and not embedder.available:
+            return self._unmeasured(target, seed)
         if chunk_size is None:
             chunk_size = CHUNK_SIZE if embedder.device.type == "cpu" else ACCELERATOR_CHUNK_SIZE
         found = search(
@@ -150,6 +153,14 @@ class Inverter:
             found.trace,
             None if calibration is None else calibration.confidence(similarity),
         )
+
+    def _unmeasured(self, target: Tensor, seed: int) -> Inversion:
+        """The likeliest first guesses, from the targets alone: similarity and embeddings are NaN."""
+        generator = torch.Generator(target.device).manual_seed(seed)
+        signals = self.hypothesizer.hypothesize(target, 1, generator)[:, 0]
+        unknown, none = torch.full_like(target, torch.nan), torch.zeros(len(target), dtype=torch.long)
+        objects, stopped = self.codec.decode(signals), ("steps",) * len(target)
+        return Inversion(objects, unknown[:, 0], none, none, stopped, signals, unknown, None)
 
     def exact(self, objects: Sequence[Any], inversion: Inversion) -> Tensor:
         """Whether each recovered signal equals that of the original in all that the embedder sees: `[N]`."""

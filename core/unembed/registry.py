@@ -20,6 +20,7 @@ from unembed.errors import (
 )
 
 if TYPE_CHECKING:
+    import click
     import torch
 
     from unembed.checkpoint import Manifest
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
     from unembed.training.recipe import Recipe
 
 __all__ = [
+    "CommandSpec",
     "EmbedderSpec",
     "InverterSpec",
     "Modality",
     "PluginInfo",
+    "choose_device",
+    "commands",
     "load",
     "load_embedder",
     "modality",
@@ -41,16 +45,20 @@ __all__ = [
 ]
 
 GROUP = "unembed"
-KINDS = {"inverters": "inverter", "embedders": "embedder", "modalities": "modality"}
+KINDS = {"inverters": "inverter", "embedders": "embedder", "modalities": "modality", "commands": "command"}
 
 
 @dataclass(frozen=True)
 class InverterSpec:
-    """An inverter under a name; `load(device)` builds it, and only then are weights and libraries read."""
+    """An inverter under a name; `load(device)` builds it, and only then are weights and libraries read.
+
+    One with a `checkpoint`, which returns its folder, can be opened with another embedder than its own.
+    """
 
     name: str
     summary: str
     load: "Callable[[torch.device], Inverter]"
+    checkpoint: "Callable[[], Path] | None" = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,15 @@ class Modality:
 
 
 @dataclass(frozen=True)
+class CommandSpec:
+    """A command of the command line; `load()` gives the click command, and only then are libraries read."""
+
+    name: str
+    summary: str
+    load: "Callable[[], click.Command]"
+
+
+@dataclass(frozen=True)
 class PluginInfo:
     """One entry point: what it offers, and the error that kept it from loading or that it makes beside another."""
 
@@ -83,6 +100,7 @@ class PluginInfo:
     inverters: tuple[InverterSpec, ...] = ()
     embedders: tuple[EmbedderSpec, ...] = ()
     modalities: tuple[Modality, ...] = ()
+    commands: tuple[CommandSpec, ...] = ()
     error: BaseException | None = field(default=None, compare=False)
 
 
@@ -100,21 +118,32 @@ def plugin(name: str) -> PluginInfo:
     raise UnknownNameError(f"no plugin {name!r} is installed; known: {known}")
 
 
-def load(name: str, *, device: "str | torch.device | None" = None, self_test: bool = False) -> "Inverter":
+def load(
+    name: str,
+    *,
+    device: "str | torch.device | None" = None,
+    embedder: str | None = None,
+    self_test: bool = False,
+) -> "Inverter":
     """The inverter of that name: one that a plugin offers, a checkpoint folder, or a hub id `owner/name`.
 
-    `device` is the accelerator if there is one, else the CPU. With `self_test` the checkpoint's own test is
-    run. Raises UnknownNameError (which lists the known names), CheckpointError or EmbedderMismatchError.
+    `device` is the accelerator if there is one, else the CPU. `embedder` names another way to the model that the
+    checkpoint was trained against (a folder, a server). With `self_test` the checkpoint's own test is run. Raises
+    UnknownNameError (which lists the known names), CheckpointError or EmbedderMismatchError.
     """
-    place = _device(device)
+    place = choose_device(device)
     folder = Path(name).expanduser()
     spec = _offered("inverters", name)
-    if spec is not None:
+    if spec is not None and embedder is None:
         inverter: Inverter = spec.load(place)
+    elif spec is not None:
+        if spec.checkpoint is None:
+            raise InputError(f"inverter {name!r} has no checkpoint to open with another embedder than its own")
+        inverter = open_checkpoint(spec.checkpoint(), place, embedder)
     elif folder.is_dir():
-        inverter = open_checkpoint(folder, place)
+        inverter = open_checkpoint(folder, place, embedder)
     elif name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        inverter = open_checkpoint(_from_hub(name), place)
+        inverter = open_checkpoint(_from_hub(name), place, embedder)
     else:
         raise _unknown("inverters", name, "a checkpoint folder or a hub id owner/name works too")
     if self_test:
@@ -128,7 +157,7 @@ def load_embedder(name: str, *, device: "str | torch.device | None" = None) -> "
     spec = _offered("embedders", kind)
     if spec is None:
         raise _unknown("embedders", name, "some take an argument, as in st:FOLDER")
-    embedder: Embedder = spec.load(argument, _device(device))
+    embedder: Embedder = spec.load(argument, choose_device(device))
     return embedder
 
 
@@ -140,21 +169,51 @@ def modality(name: str) -> Modality:
     return found
 
 
-def open_checkpoint(folder: Path, device: "torch.device") -> "Inverter":
-    """Open a checkpoint folder with its modality's plugin and check that its embedder is the right one."""
+def commands() -> list[str]:
+    """The names of the commands that plugins offer."""
+    return sorted(_offers("commands"))
+
+
+def command(name: str) -> CommandSpec | None:
+    """The plugins' command of that name, or None; raises PluginError where two plugins offer it."""
+    found: CommandSpec | None = _offered("commands", name)
+    return found
+
+
+def open_checkpoint(folder: Path, device: "torch.device", embedder: str | None = None) -> "Inverter":
+    """Open a checkpoint folder with its modality's plugin and check that its embedder is the right one.
+
+    With `embedder` the manifest's is replaced. One that is metered is checked when it is first asked.
+    """
     from unembed.checkpoint import read_manifest
     from unembed.fingerprinting import fingerprint, same
 
     manifest = read_manifest(folder)
+    wanted, own = manifest.embedder["fingerprint"], manifest.embedder["name"]
+    if embedder is not None:
+        manifest = manifest.model_copy(update={"embedder": {**manifest.embedder, "name": embedder, "own": own}})
     inverter = modality(manifest.modality).open(folder, manifest, device)
     inverter.manifest = manifest
-    wanted, found = manifest.embedder["fingerprint"], fingerprint(inverter.embedder, inverter.codec)
-    if not same(wanted, found):
+    box = inverter.embedder
+    if box.dimension != manifest.embedder.get("dimension", box.dimension):
         raise EmbedderMismatchError(
-            f"{folder} was trained against {manifest.embedder['name']!r} (fingerprint {wanted['hash']}), but "
-            f"{inverter.embedder.name!r} answers otherwise (fingerprint {found['hash']}); install the embedder "
-            f"that it names, or load another inverter"
+            f"{folder} inverts vectors of {own!r}, which are {manifest.embedder['dimension']} wide; those of "
+            f"{box.name!r} are {box.dimension} wide"
         )
+
+    def check() -> None:
+        found = fingerprint(box, inverter.codec)
+        if not same(wanted, found):
+            raise EmbedderMismatchError(
+                f"{folder} was trained against {own!r} (fingerprint {wanted['hash']}), but "
+                f"{box.name!r} answers otherwise (fingerprint {found['hash']}); install the embedder "
+                f"that it names, or load another inverter"
+            )
+
+    if wanted is not None and box.meter is not None:
+        box.before_first(check)
+    elif wanted is not None:
+        check()
     return inverter
 
 
@@ -193,6 +252,7 @@ def _load_one(point: EntryPoint) -> PluginInfo:
             inverters=tuple(spec for specs in hook.register_inverters() for spec in specs),
             embedders=tuple(spec for specs in hook.register_embedders() for spec in specs),
             modalities=tuple(spec for specs in hook.register_modalities() for spec in specs),
+            commands=tuple(spec for specs in hook.register_commands() for spec in specs),
         )
     except (Exception, SystemExit) as error:  # a stranger's code: what it raises is kept, shown, raised when asked for
         return PluginInfo(*identity, error=error)
@@ -251,7 +311,8 @@ def _unknown(kind: str, name: str, more: str) -> Exception:
     return UnknownNameError(f"no {KINDS[kind]} {name!r}; known: {known}; {more}{hint}")
 
 
-def _device(device: "str | torch.device | None") -> "torch.device":
+def choose_device(device: "str | torch.device | None") -> "torch.device":
+    """The device of that name, by default the accelerator if there is one; raises InputError."""
     import torch
 
     try:

@@ -1,29 +1,161 @@
-"""Sentence embedders as black boxes over their own token ids."""
+"""Text embedders as black boxes: over texts, and over the token ids of those that run here."""
 
 import copy
 import importlib.util
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from unembed.errors import InputError, MissingExtraError
 from unembed.interfaces import Embedder
 
-__all__ = ["SentenceTransformerEmbedder", "minilm"]
+__all__ = ["LocalEmbedder", "OverTexts", "SentenceTransformerEmbedder", "TextEmbedder", "minilm", "text_embedder"]
 
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 
 
-class SentenceTransformerEmbedder(Embedder):
-    """Any sentence-transformers model, by hub id or folder.
+class TextEmbedder(Embedder):
+    """A black box that reads texts, whatever the signals are that it takes itself.
 
-    Signals are ids `[N, W]` of its tokenizer without the special tokens, padded on the right; those are
-    added here, and columns that are padding in a whole chunk are left out.
+    `tokenizer` is that of the model and `max_tokens` how many of its tokens it reads, without special ones
+    and prompt; both are None where a model doesn't run here and doesn't say.
     """
 
-    def __init__(self, source: str, *, name: str, device: torch.device | str = "cpu") -> None:
+    tokenizer: Any = None
+    max_tokens: int | None = None
+
+    @final
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Embed N texts as float32 `[N, D]`; counts N queries."""
+        return self.embed(self._signals(texts))
+
+    @abstractmethod
+    def _signals(self, texts: Sequence[str]) -> Tensor:
+        """The texts as the signals that `_embed` takes; longer ones are cut to what the model reads."""
+
+
+class OverTexts(Embedder):
+    """A text embedder behind signals that `decode` turns into the texts that it reads."""
+
+    def __init__(self, embedder: TextEmbedder, decode: Callable[[Tensor], list[str]]) -> None:
+        self.texts, self._decode = embedder, decode
+        super().__init__(
+            name=embedder.name,
+            modality="text",
+            dimension=embedder.dimension,
+            normalized=embedder.normalized,
+            device=embedder.device,
+            meter=embedder.meter,
+            available=embedder.available,
+        )
+
+    def _embed(self, signals: Tensor) -> Tensor:
+        return self.texts.embed_texts(self._decode(signals))
+
+
+class LocalEmbedder(TextEmbedder):
+    """A tokenizer and a network that run here.
+
+    Signals are ids `[N, W]` of the tokenizer without the special tokens, padded on the right; those, and the
+    prompt, are added here, and columns that are padding in a whole chunk are left out. `model` takes
+    `input_ids` and `attention_mask` `[N, L]` and returns embeddings `[N, D]`; `longest` counts all tokens.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[Tensor, Tensor], Tensor],
+        tokenizer: Any,
+        *,
+        name: str,
+        longest: int,
+        normalized: bool,
+        prompt: str = "",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._model = model
+        self.tokenizer = tokenizer
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        before, after = _affixes(tokenizer, prompt, name)
+        self._before, self._after = (torch.tensor(ids, dtype=torch.long, device=device) for ids in (before, after))
+        self.max_tokens: int = longest - len(before) - len(after)
+        if self.max_tokens < 1:
+            raise InputError(f"{name}: {longest} tokens leave no room for a text after the prompt")
+        probe = torch.tensor([[*before, *tokenizer("width", add_special_tokens=False)["input_ids"], *after]]).to(device)
+        with torch.no_grad():
+            width = model(probe, torch.ones_like(probe)).shape[1]
+        super().__init__(name=name, modality="text", dimension=width, normalized=normalized, device=device)
+
+    def halved(self) -> "LocalEmbedder":
+        """A copy in half precision; it moves a vector by less than a thousandth."""
+        other = copy.copy(self)
+        if isinstance(self._model, torch.nn.Module):
+            other._model = copy.deepcopy(self._model).half()
+        return other
+
+    def compile_layers(self) -> None:
+        """Compile what repeats in the model: for training, where queries come by the million."""
+        for module in self._model.modules() if isinstance(self._model, torch.nn.Module) else ():
+            if isinstance(module, torch.nn.ModuleList):
+                for layer in module:
+                    layer.compile(dynamic=True)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The network's weights by name; none where it isn't a torch one."""
+        return dict(self._model.state_dict()) if isinstance(self._model, torch.nn.Module) else {}
+
+    def _signals(self, texts: Sequence[str]) -> Tensor:
+        rows = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        rows = [row[: self.max_tokens] for row in rows]
+        signals = torch.full((len(rows), max(map(len, rows), default=0)), self.tokenizer.pad_token_id)
+        for row, ids in zip(signals, rows, strict=True):
+            row[: len(ids)] = torch.tensor(ids, dtype=torch.long)
+        return signals
+
+    def _embed(self, signals: Tensor) -> Tensor:
+        pad = self.tokenizer.pad_token_id
+        lengths = (signals != pad).sum(1)
+        order = lengths.argsort(descending=True, stable=True)
+        size = 16384 if signals.is_cuda else 64
+        first, last = len(self._before), len(self._after)
+        parts = []
+        for rows in order.split(size):
+            longest, count = int(lengths[rows[0]]), lengths[rows, None]
+            ids = torch.full((len(rows), first + longest + last), pad, device=signals.device)
+            ids[:, :first] = self._before
+            ids[:, first : first + longest] = signals[rows, :longest]
+            place = first + count + torch.arange(last, device=ids.device)
+            ids.scatter_(1, place, self._after.expand(len(rows), -1))
+            mask = (torch.arange(ids.shape[1], device=ids.device) < first + count + last).long()
+            parts.append(self._model(ids, mask))
+        result = torch.cat(parts)
+        return torch.empty_like(result).index_copy_(0, order, result)
+
+
+class SentenceTransformerEmbedder(LocalEmbedder):
+    """Any sentence-transformers model, by hub id or folder.
+
+    `prompt` is the name of one of the model's prompts, or a text to put before every input; `truncate_dim`
+    keeps the first so many values (Kusupati et al. 2022), `normalize` then scales to length 1, `max_tokens`
+    reads fewer tokens than the model could.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        name: str,
+        device: torch.device | str = "cpu",
+        prompt: str = "",
+        normalize: bool = False,
+        truncate_dim: int | None = None,
+        max_tokens: int | None = None,
+    ) -> None:
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
@@ -33,42 +165,36 @@ class SentenceTransformerEmbedder(Embedder):
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"can't load the sentence-transformers model {source!r}: {reason}") from error
-        self._model = model.float().eval()
-        self.tokenizer: Any = model.tokenizer
-        self.max_tokens = int(model.max_seq_length or 512) - 2
-        width = model.encode(["width"], show_progress_bar=False).shape[1]
-        normalized = any(type(module).__name__ == "Normalize" for module in model)
-        super().__init__(name=name, modality="text", dimension=int(width), normalized=normalized, device=device)
+        own = any(type(module).__name__ == "Normalize" for module in model)
+        super().__init__(
+            _Sentences(model, normalize, truncate_dim).float().eval(),
+            model.tokenizer,
+            name=name,
+            longest=max_tokens or int(model.max_seq_length or 512),
+            normalized=normalize or (own and truncate_dim is None),
+            prompt=model.prompts.get(prompt, prompt),
+            device=device,
+        )
 
-    def halved(self) -> "SentenceTransformerEmbedder":
-        """A copy in half precision; it moves a vector by less than a thousandth."""
-        other = copy.copy(self)
-        other._model = copy.deepcopy(self._model).half()
-        return other
 
-    def compile_layers(self) -> None:
-        """Compile what repeats in the model: for training, where queries come by the million."""
-        for module in self._model.modules():
-            if isinstance(module, torch.nn.ModuleList):
-                for layer in module:
-                    layer.compile(dynamic=True)
+class _Sentences(torch.nn.Module):
+    def __init__(self, model: torch.nn.Module, normalize: bool, truncate_dim: int | None) -> None:
+        super().__init__()
+        self.model, self.normalize, self.truncate_dim = model, normalize, truncate_dim
 
-    def _embed(self, signals: Tensor) -> Tensor:
-        pad = self.tokenizer.pad_token_id
-        lengths = (signals != pad).sum(1)
-        order = lengths.argsort(descending=True, stable=True)
-        size = 16384 if signals.is_cuda else 64
-        parts = []
-        for rows in order.split(size):
-            longest = int(lengths[rows[0]])
-            ids = torch.full((len(rows), longest + 2), pad, device=signals.device)
-            ids[:, 0] = self.tokenizer.cls_token_id
-            ids[:, 1:-1] = signals[rows, :longest]
-            ids.scatter_(1, lengths[rows, None] + 1, self.tokenizer.sep_token_id)
-            mask = (torch.arange(longest + 2, device=ids.device) < lengths[rows, None] + 2).long()
-            parts.append(self._model({"input_ids": ids, "attention_mask": mask})["sentence_embedding"])
-        result = torch.cat(parts)
-        return torch.empty_like(result).index_copy_(0, order, result)
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        found = self.model({"input_ids": ids, "attention_mask": mask})["sentence_embedding"][:, : self.truncate_dim]
+        return F.normalize(found, dim=-1) if self.normalize else found
+
+
+def text_embedder(name: str, device: torch.device) -> TextEmbedder:
+    """The embedder of that name; raises InputError for one that reads no texts."""
+    from unembed.registry import load_embedder
+
+    found = load_embedder(name, device=device)
+    if not isinstance(found, TextEmbedder):
+        raise InputError(f"embedder {name!r} reads no texts")
+    return found
 
 
 def minilm(device: torch.device | str = "cpu") -> SentenceTransformerEmbedder:
@@ -78,3 +204,18 @@ def minilm(device: torch.device | str = "cpu") -> SentenceTransformerEmbedder:
     if spec is not None and spec.submodule_search_locations:
         source = str(Path(next(iter(spec.submodule_search_locations))) / "model")
     return SentenceTransformerEmbedder(source, name="minilm", device=device)
+
+
+def _affixes(tokenizer: Any, prompt: str, name: str) -> tuple[list[int], list[int]]:
+    """The ids that stand before and after those of every text: special tokens, and the prompt."""
+    word = tokenizer("word", add_special_tokens=False)["input_ids"]
+    whole = tokenizer("word")["input_ids"]
+    start = next((i for i in range(len(whole)) if whole[i : i + len(word)] == word), None)
+    if start is None:
+        raise InputError(f"{name}: its tokenizer changes a text's tokens when it adds the special ones")
+    before, after = whole[:start], whole[start + len(word) :]
+    if prompt:
+        before = before + tokenizer(prompt.rstrip(), add_special_tokens=False)["input_ids"]
+        if tokenizer(prompt + "word")["input_ids"] != before + word + after:
+            raise InputError(f"{name}: its tokenizer joins the prompt {prompt!r} to the text; leave the prompt out")
+    return before, after

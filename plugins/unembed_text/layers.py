@@ -88,8 +88,7 @@ def weights_of(block: nn.Module) -> list[Tensor]:
         if attention is not None:
             parts = (attention.q, attention.k, attention.v, attention.o)
         else:
-            dense = layer.DenseReluDense
-            parts = (dense.wi_0, dense.wi_1, dense.wo)
+            parts = [part for part in layer.DenseReluDense.children() if isinstance(part, nn.Linear)]
         found += [layer.layer_norm.weight, *(part.weight for part in parts)]
     return found
 
@@ -103,7 +102,10 @@ def _own(
 
 
 def _feed(x: Tensor, weights: Sequence[Tensor], training: bool = False) -> Tensor:
-    scale, enter, gate, leave = weights
+    scale, *parts = weights
+    if len(parts) == 2:  # T5's first version
+        return F.linear(F.relu(F.linear(norm(scale, x), parts[0])), parts[1])
+    enter, gate, leave = parts
     enter, gate = _joint(norm(scale, x), (enter, gate), training).chunk(2, -1)
     return F.linear(F.gelu(enter, approximate="tanh") * gate, leave)
 

@@ -6,6 +6,7 @@ tokens. The weights live in transformers' T5 modules; the forward passes here ar
 point: one code path for training and for cached generation, no masks where there is no padding.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from unembed_text import layers
 from unembed_text.attention import split_heads
 from unembed_text.layers import norm, weights_of
 
-__all__ = ["Cache", "InversionNetwork", "Special"]
+__all__ = ["Cache", "InversionNetwork", "Projection", "Special", "T5Network", "by_columns"]
 
 EMBEDDING_RMS = 13.5  # of the pretrained token embeddings, which the condition vectors join
 
@@ -78,29 +79,36 @@ class Projection(nn.Module):
         return self.leave(F.gelu(self.enter(x))).unflatten(-1, (self.positions, -1))
 
 
-class InversionNetwork(nn.Module):
-    """See the module's docstring. `config` is a T5Config's dictionary with the embedder's vocabulary size."""
+class T5Network(nn.Module, ABC):
+    """A T5 that reads what a subclass makes of embeddings and a hypothesis, and writes signals.
 
-    def __init__(
-        self, config: dict[str, Any], *, dimension: int, positions: int, hidden: int, special: Special
-    ) -> None:
+    `config` is a T5Config's dictionary. With `tied` the output matrix is the token embedding's, and the decoder's
+    states are scaled by width to the power −½ before it (Raffel et al. 2020; version 1.1 does neither).
+    """
+
+    def __init__(self, config: dict[str, Any], *, dimension: int, special: Special, tied: bool) -> None:
         super().__init__()
         t5 = T5Config(**config)
+        if t5.dense_act_fn not in ("relu", "gelu_new"):
+            raise ValueError(f"T5 layers come with relu or gated-gelu; this one has {t5.feed_forward_proj!r}")
         # transformers 5 ties the output to the embedding on every T5Config; v1.1 has a separate one.
         t5.tie_word_embeddings = False
         t5.scale_decoder_outputs = False
         self.t5 = T5ForConditionalGeneration(t5)
-        self.t5.lm_head.weight = nn.Parameter(torch.empty(t5.vocab_size, t5.d_model).normal_(std=0.5))
         self.t5.set_input_embeddings(self.t5.shared)
+        self.tied = tied
+        self.scale = t5.d_model**-0.5 if tied else 1.0
+        if tied:
+            self.t5.lm_head.weight = self.t5.shared.weight
+        else:
+            self.t5.lm_head.weight = nn.Parameter(torch.empty(t5.vocab_size, t5.d_model).normal_(std=0.5))
         self.config = config
         self.special = special
         self.dimension = dimension
-        self.target = Projection(dimension, hidden, positions, t5.d_model)
-        self.hypothesis = Projection(dimension, hidden, positions, t5.d_model)
-        self.difference = Projection(dimension + 1, hidden, positions, t5.d_model)
         self.dropout = float(t5.dropout_rate)
         self.heads = t5.num_heads
-        self.register_buffer("never", torch.tensor([special.pad, special.start]), persistent=False)
+        never = torch.tensor([special.pad, special.start], device="cpu")  # also where the rest has no storage yet
+        self.register_buffer("never", never, persistent=False)
         self.encoder_layer = layers.encoder_layer
         self.decoder_layer = layers.decoder_layer
         self.token_loss = layers.token_loss
@@ -117,24 +125,16 @@ class InversionNetwork(nn.Module):
         for name in ("encoder_layer", "decoder_layer", "token_loss", "project", "finish", "pick"):
             setattr(self, name, torch.compile(getattr(self, name), dynamic=True))
 
+    @abstractmethod
     def encode(self, target: Tensor, hypothesis: Tensor | None, embedding: Tensor | None) -> tuple[Tensor, Tensor]:
         """Encoder states `[N, S, width]` and the additive mask `[N, 1, 1, S]` of the hypothesis's padding.
 
         `target` and `embedding` are `[N, D]`, `hypothesis` ids `[N, L]`; the last two come together or not.
         """
-        unit = target.shape[-1] ** 0.5
-        target = F.normalize(target, dim=-1)
-        parts = [self.target(target * unit)]
-        if hypothesis is not None and embedding is not None:
-            embedding = F.normalize(embedding, dim=-1)
-            gap = target - embedding
-            size = gap.norm(dim=-1, keepdim=True).clamp_min(1e-4)
-            parts += [
-                self.hypothesis(embedding * unit),
-                self.difference(torch.cat([gap / size * unit, size.log()], -1)),
-                self.t5.shared(hypothesis),
-            ]
-        x = F.dropout(torch.cat([part.to(parts[0].dtype) for part in parts], 1), self.dropout, self.training)
+
+    def encoded(self, x: Tensor, hypothesis: Tensor | None) -> tuple[Tensor, Tensor]:
+        """States and mask of inputs `[N, S, width]` that end in those of `hypothesis`, if there is one."""
+        x = F.dropout(x, self.dropout, self.training)
         mask = torch.zeros(x.shape[:2], device=x.device)
         if hypothesis is not None:
             mask[:, -hypothesis.shape[1] :].masked_fill_(hypothesis == self.special.pad, -1e9)
@@ -170,7 +170,7 @@ class InversionNetwork(nn.Module):
         bias = bias.masked_fill(future, -1e9)
         for block in decoder.block:
             x = self.decoder_layer(x, bias, states, mask, self.heads, self.dropout, self.training, weights_of(block))
-        return F.dropout(norm(decoder.final_layer_norm.weight, x), self.dropout, self.training)
+        return F.dropout(norm(decoder.final_layer_norm.weight * self.scale, x), self.dropout, self.training)
 
     def start(self, states: Tensor, mask: Tensor, *, beams: int, length: int) -> Cache:
         """An empty cache over encoder states `[R, S, width]` for `length` tokens of `beams` texts a row."""
@@ -205,7 +205,7 @@ class InversionNetwork(nn.Module):
             own = keys[:, :, :end], values[:, :, :end]
             x = self.finish(x, query, own, bias, cross, cache.mask, self.heads, weights[4:])
         cache.filled, cache.length = filled, cache.length + 1
-        return norm(decoder.final_layer_norm.weight, x)
+        return norm(decoder.final_layer_norm.weight * self.scale, x)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Of every token after hidden states `[..., width]`: `[..., V]`; padding and start get −∞."""
@@ -213,7 +213,43 @@ class InversionNetwork(nn.Module):
         return logits.index_fill_(-1, self.never, -torch.inf)
 
 
+class InversionNetwork(T5Network):
+    """See the module's docstring. `config` is a T5Config's dictionary with the embedder's vocabulary size."""
+
+    def __init__(
+        self, config: dict[str, Any], *, dimension: int, positions: int, hidden: int, special: Special
+    ) -> None:
+        super().__init__(config, dimension=dimension, special=special, tied=False)
+        width = self.t5.config.d_model
+        self.target = Projection(dimension, hidden, positions, width)
+        self.hypothesis = Projection(dimension, hidden, positions, width)
+        self.difference = Projection(dimension + 1, hidden, positions, width)
+
+    def encode(self, target: Tensor, hypothesis: Tensor | None, embedding: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See `T5Network.encode`."""
+        unit = target.shape[-1] ** 0.5
+        target = F.normalize(target, dim=-1)
+        parts = [self.target(target * unit)]
+        if hypothesis is not None and embedding is not None:
+            embedding = F.normalize(embedding, dim=-1)
+            gap = target - embedding
+            size = gap.norm(dim=-1, keepdim=True).clamp_min(1e-4)
+            parts += [
+                self.hypothesis(embedding * unit),
+                self.difference(torch.cat([gap / size * unit, size.log()], -1)),
+                self.t5.shared(hypothesis),
+            ]
+        return self.encoded(torch.cat([part.to(parts[0].dtype) for part in parts], 1), hypothesis)
+
+
 def _working(x: Tensor) -> Tensor:
     """`x` in autocast's precision, if that is on: the embedding lookup isn't one of its operations."""
     kind = x.device.type
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+
+
+def by_columns(network: nn.Module) -> None:
+    """Store linear weights by columns: products with few rows then read them in order, 15 % faster in all on a CPU."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.data = module.weight.data.t().contiguous().t()

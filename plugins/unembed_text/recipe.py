@@ -9,11 +9,13 @@ from pydantic import Field
 from torch import Tensor
 
 from unembed.config import Config, parse
+from unembed.errors import ConfigError
 from unembed.inverter import Inverter
 from unembed.passages import read_passages
 from unembed.registry import load_embedder
 from unembed.training.recipe import Recipe
 from unembed_text.data import Windows
+from unembed_text.embedders import LocalEmbedder
 from unembed_text.generation import nearby, sample
 from unembed_text.inverters import build_inverter, build_network, save_network
 from unembed_text.pretrained import read_t5
@@ -55,6 +57,8 @@ class TextRecipe(Recipe):
         self.options = config = parse(TextRecipeConfig, dict(options), "[recipe]")
         torch.manual_seed(config.seed)
         self.embedder = load_embedder(config.embedder, device=config.device)
+        if not isinstance(self.embedder, LocalEmbedder):
+            raise ConfigError(f'{config.embedder!r} has no tokens to write here; use modality = "vec2text" for it')
         # Hypotheses are much further off than half precision moves a vector.
         self.quick = self.embedder.halved() if self.embedder.device.type == "cuda" else self.embedder
         tokenizer = self.embedder.tokenizer

@@ -12,9 +12,12 @@ from unembed_text import plugin
 def test_plugin_is_found_by_its_entry_point() -> None:
     found = {info.name: info for info in registry.plugins()}["text"]
     assert found.error is None
-    assert [spec.name for spec in found.inverters] == ["minilm"]
-    assert [spec.name for spec in found.embedders] == ["minilm", "st"]
-    assert [spec.name for spec in found.modalities] == ["text"]
+    assert [spec.name for spec in found.inverters] == ["minilm", "gtr-base", "gtr-base-st", "text-embedding-ada-002"]
+    local, services, servers = ["st", "hf", "onnx"], ["openai", "cohere", "voyage", "gemini"], ["http", "https"]
+    named = ["gtr-base", "gtr-base-st"]
+    assert [spec.name for spec in found.embedders] == ["minilm", *local, *services, "ollama", *servers, *named]
+    assert [spec.name for spec in found.modalities] == ["text", "vec2text"]
+    assert [spec.name for spec in found.commands] == ["import-vec2text"]
 
 
 def test_plugin_import_loads_no_model_library() -> None:

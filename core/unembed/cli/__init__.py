@@ -21,15 +21,32 @@ from unembed.errors import ConfigError, InputError, MissingExtraError, UnembedEr
 __all__ = ["main", "root"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Root(click.Group):
+    """The built-in commands, then those of plugins; a plugin's command is imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from unembed.registry import commands
+
+        return sorted({*self.commands, *commands()})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in self.commands:
+            return self.commands[name]
+        from unembed.registry import command
+
+        offered = command(name)
+        return None if offered is None else offered.load()
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="unembed")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error; works after any command too.")
 def root(debug: bool) -> None:
     """Recover what was embedded: from vectors and query access to their model, back to the inputs."""
 
 
-for command in (check, evaluate, invert, new_plugin, plugins, train):
-    root.add_command(command)
+for built_in in (check, evaluate, invert, new_plugin, plugins, train):
+    root.add_command(built_in)
 
 
 def main() -> None:

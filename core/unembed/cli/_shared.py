@@ -15,14 +15,18 @@ from unembed.effort import EFFORTS
 from unembed.errors import InputError
 
 if TYPE_CHECKING:
+    from unembed.inverter import Inverter
     from unembed.loop import Step
 
-__all__ = ["json_lines", "progress", "search_options"]
+__all__ = ["announce", "json_lines", "metered", "progress", "search_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _SEARCH = (
     click.option("--inverter", default=INVERTER, show_default=True, help="A name, a checkpoint folder or a hub id."),
+    click.option("--embedder", help="Another way to the inverter's own model: a folder, a server, an API."),
+    click.option("--max-cost", type=click.FloatRange(0), help="Most US dollars spent on an embedding API."),
+    click.option("--dry-run", is_flag=True, help="Only say what the inversion can cost at most."),
     click.option(
         "--effort", type=click.Choice(list(EFFORTS)), default=EFFORT, show_default=True, help="How hard to search."
     ),
@@ -41,6 +45,35 @@ def search_options(command: Command) -> Command:
     for option in reversed(_SEARCH):
         command = option(command)
     return command
+
+
+@contextmanager
+def metered(model: "Inverter", max_cost: float | None) -> Iterator[None]:
+    """Keep an API's cost under `max_cost` dollars, and say on standard error what it came to, also after a failure."""
+    meter = model.embedder.meter
+    if meter is None:
+        if max_cost is not None:
+            raise InputError(f"--max-cost is for embedding APIs; {model.embedder.name} runs here and costs nothing")
+        yield
+        return
+    if max_cost is not None and meter.price is None:
+        raise InputError(
+            f"--max-cost: the price of {model.embedder.name} isn't known; add ?price=DOLLARS_A_MILLION_TOKENS"
+        )
+    meter.max_cost = max_cost
+    try:
+        yield
+    finally:
+        click.echo(f"{model.embedder.name}: {meter.summary()}", err=True)
+
+
+def announce(found: dict[str, Any], as_json: bool) -> None:
+    """Print the forecast of a dry run."""
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    cost = "" if found["cost"] is None else f", about ${found['cost']:.4f}"
+    click.echo(f"at most {found['queries']} queries, {found['tokens']} tokens{cost}")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from unembed.cli._shared import progress, search_options
+from unembed.cli._shared import announce, metered, progress, search_options
 from unembed.defaults import SAMPLES
 from unembed.effort import effort as settings_of
 from unembed.errors import InputError
@@ -28,6 +28,9 @@ def evaluate(
     samples: int,
     max_tokens: int | None,
     inverter: str,
+    embedder: str | None,
+    max_cost: float | None,
+    dry_run: bool,
     effort: str,
     steps: int | None,
     beam: int | None,
@@ -44,7 +47,7 @@ def evaluate(
     from unembed.interfaces import SequenceCodec
     from unembed.registry import load
 
-    model = load(inverter, device=device)
+    model = load(inverter, device=device, embedder=embedder)
     if max_tokens is None:
         signals = model.codec.encode(passages[:samples])
     elif isinstance(model.codec, SequenceCodec):
@@ -52,7 +55,13 @@ def evaluate(
     else:
         raise InputError(f"--max-tokens is for sequences; inverter {inverter!r} inverts something else")
     search = settings_of(effort, steps=steps, beam=beam, max_queries=max_queries)
-    with progress(f"inverting {len(signals)}", search.steps) as on_step:
+    if dry_run:
+        from unembed.metering import forecast
+
+        tokens = max_tokens or (model.codec.width if isinstance(model.codec, SequenceCodec) else 0)
+        announce(forecast(model, len(signals), tokens=tokens, effort=search), as_json)
+        return
+    with metered(model, max_cost), progress(f"inverting {len(signals)}", search.steps) as on_step:
         found = measure(
             model,
             signals,

@@ -1,15 +1,17 @@
 """`unembed invert`: vectors, or texts that are embedded first, back to what was embedded."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from unembed.cli._shared import json_lines, progress, search_options
+from unembed.cli._shared import announce, json_lines, metered, progress, search_options
 from unembed.effort import effort as settings_of
 from unembed.errors import InputError
 
 if TYPE_CHECKING:
+    from unembed.effort import Effort
     from unembed.inverter import Inverter
 
 __all__ = ["invert"]
@@ -27,6 +29,9 @@ def invert(
     vectors: Path | None,
     column: str | None,
     inverter: str,
+    embedder: str | None,
+    max_cost: float | None,
+    dry_run: bool,
     effort: str,
     steps: int | None,
     beam: int | None,
@@ -47,11 +52,15 @@ def invert(
     with json_lines(out) as write:
         from unembed.registry import load
 
-        model = load(inverter, device=device)
+        model = load(inverter, device=device, embedder=embedder)
         if vectors is None:
             _note_cuts(model, inputs)
-        target = model.embed(list(inputs)) if given is None else given
-        with progress("inverting", settings_of(effort, steps=steps).steps) as on_step:
+        search = settings_of(effort, steps=steps, beam=beam, max_queries=max_queries)
+        if dry_run:
+            announce(_forecast(model, inputs, given, search), as_json)
+            return
+        with metered(model, max_cost), progress("inverting", search.steps) as on_step:
+            target = model.embed(list(inputs)) if given is None else given
             found = model.invert(
                 target,
                 effort=effort,
@@ -66,7 +75,7 @@ def invert(
             row = {
                 **({"index": index} if given is not None else {"input": inputs[index]}),
                 "reconstruction": reconstruction,
-                "similarity": found.similarity[index].item(),
+                "similarity": _known(found.similarity[index].item()),
                 "exact": exact[index],
                 "steps": int(found.steps[index]),
                 "queries": int(found.queries[index]),
@@ -83,7 +92,24 @@ def _show(row: dict[str, Any]) -> None:
     verdict = {True: ", exact", False: ", not exact", None: ""}[row["exact"]]
     click.echo(click.style(row["input"] if "input" in row else f"vector {row['index']}", bold=True))
     click.echo(f"  {row['reconstruction']}")
-    click.echo(f"  similarity {row['similarity']:.4f}{verdict}; {row['steps']} steps, {row['queries']} queries")
+    similarity = "unknown" if row["similarity"] is None else f"{row['similarity']:.4f}"
+    click.echo(f"  similarity {similarity}{verdict}; {row['steps']} steps, {row['queries']} queries")
+
+
+def _known(value: float) -> float | None:
+    """JSON has no NaN: a similarity that couldn't be measured is null."""
+    return None if math.isnan(value) else value
+
+
+def _forecast(model: "Inverter", inputs: tuple[str, ...], given: Any, search: "Effort") -> dict[str, Any]:
+    from unembed.interfaces import SequenceCodec
+    from unembed.metering import forecast
+
+    codec, count = model.codec, len(inputs) if given is None else len(given)
+    tokens = codec.width if isinstance(codec, SequenceCodec) else 0
+    if isinstance(codec, SequenceCodec) and inputs:
+        tokens = min(tokens, max(codec.lengths(list(inputs))))
+    return forecast(model, count, tokens=tokens, effort=search)
 
 
 def _note_cuts(model: "Inverter", inputs: tuple[str, ...]) -> None:

@@ -22,12 +22,13 @@ def plugins(as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(_row(plugin)))
             continue
+        width = max((len(spec.name) for kind in KINDS for spec in getattr(plugin, kind)), default=0)
         click.echo(click.style(plugin.name, bold=True) + f"  ({plugin.distribution} {plugin.version})")
         if plugin.error is not None:
             click.echo(f"  at fault: {type(plugin.error).__name__}: {plugin.error}")
         for kind, word in KINDS.items():
             for spec in getattr(plugin, kind):
-                click.echo(f"  {word:<9} {spec.name:<10} {spec.summary}")
+                click.echo(f"  {word:<9} {spec.name:<{width}} {spec.summary}")
 
 
 def _row(plugin: "PluginInfo") -> dict[str, Any]:

@@ -1,0 +1,84 @@
+"""Reading other people's model folders: their config and their weights, never a pickled object."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from unembed.errors import CheckpointError, InputError, MissingExtraError
+
+__all__ = ["fetch", "read_config", "read_weights"]
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+WANTED = ["*.json", "*.safetensors", "pytorch_model*.bin", "*.model", "*.txt"]
+
+
+def fetch(source: str, what: str) -> Path:
+    """The folder of a local path or of a hub id's files; raises InputError that names what is wanted."""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    if source.count("/") != 1 or source.startswith((".", "/", "~")):
+        raise InputError(f"{what}: {source!r} is neither a folder here nor a hub id owner/name")
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise MissingExtraError("reading from the hub needs an extra: pip install 'unembed[text]'") from error
+    try:
+        return Path(snapshot_download(source, allow_patterns=WANTED))
+    except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        raise InputError(
+            f"{what}: can't get {source!r} from the hub ({type(error).__name__}); copy its config.json and "
+            f"{' or '.join(WEIGHTS)} to a folder and name that instead"
+        ) from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.json`; raises CheckpointError."""
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder} has no readable config.json: {error}") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{folder / 'config.json'} holds no object but {type(found).__name__}")
+    return found
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors of `model.safetensors` or `pytorch_model.bin`, whole or sharded, as float32.
+
+    A pickle is read with `weights_only=True`: one that holds anything but tensors is refused.
+    """
+    for name in WEIGHTS:
+        index = folder / f"{name}.index.json"
+        if (folder / name).is_file():
+            files = [folder / name]
+        elif index.is_file():
+            files = sorted({folder / file for file in json.loads(index.read_text())["weight_map"].values()})
+        else:
+            continue
+        tensors = {key: tensor for file in files for key, tensor in _read(file).items()}
+        return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+    raise CheckpointError(f"{folder} holds no weights: neither {' nor '.join(WEIGHTS)}, whole or with an index")
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"can't read {file}: {error.strerror or error}") from error
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise CheckpointError(
+            f"{file} is damaged, or holds more than tensors, which is never opened: {str(error).splitlines()[0]}"
+        ) from error
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise CheckpointError(f"{file} isn't a dictionary of tensors")
+    return found

@@ -1,0 +1,51 @@
+"""Beam search finds what a literal one finds: that of transformers 4.44, which vec2text decodes with."""
+
+import pytest
+import torch
+
+from unembed_text.network import Special
+from unembed_text.vec2text.generation import beam_search
+from unembed_text.vec2text.network import GuessNetwork
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+PAD, END = 0, 1
+
+
+def literal(network, states, mask, beams: int, length: int) -> list[list[int]]:
+    """One row, one text at a time, the whole decoder for each token."""
+    writing: list[tuple[float, list[int]]] = [(0.0, [])]
+    ended: list[tuple[float, list[int]]] = []
+    for position in range(length):
+        found = []
+        for score, text in writing:
+            ids = torch.tensor([[*text, PAD]])
+            logits = network.t5.lm_head(network.read(states, mask, ids))[0, position].log_softmax(-1)
+            for token, value in enumerate(logits.tolist()):
+                if token != PAD and not (position == 0 and token == END):
+                    found.append((score + value, [*text, token]))
+        found = sorted(found, key=lambda pair: -pair[0])[: 2 * beams]
+        for score, text in found[:beams]:
+            if text[-1] == END:
+                ended = sorted([*ended, (score / (position + 1), text[:-1])], key=lambda pair: -pair[0])[:beams]
+        writing = [pair for pair in found if pair[1][-1] != END][:beams]
+        if len(ended) == beams and ended[-1][0] >= found[0][0] / (position + 1):
+            break
+    else:
+        ended = sorted([*ended, *((score / length, text) for score, text in writing)], key=lambda pair: -pair[0])
+    return [text + [PAD] * (length - len(text)) for _, text in ended[:beams]]
+
+
+@pytest.mark.parametrize("beams", [1, 2, 5])
+@torch.no_grad()
+def test_beam_search_equals_a_literal_one(beams) -> None:
+    torch.manual_seed(beams)
+    shape = {"vocab_size": 24, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 4}
+    special = Special(pad=PAD, start=PAD, end=END)
+    network = GuessNetwork(shape, dimension=8, positions=3, hidden=8, special=special, tied=False).eval()
+    network.t5.lm_head.weight.data.normal_(std=0.6)[END] *= 5
+    states, mask = network.encode(torch.randn(8, 8), None, None)
+    found = beam_search(network, states, mask, beams=beams, length=7)
+    wanted = [literal(network, states[row, None], mask[row, None], beams, 7) for row in range(8)]
+    assert found.tolist() == wanted
+    assert len({tuple(row) for row in found.flatten(0, 1).tolist()}) > 4
+    assert ((found == PAD).any(-1)).any() and ((found != PAD).all(-1)).any()  # some end, some don't
