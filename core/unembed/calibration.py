@@ -20,10 +20,11 @@ class Calibration(Config):
     n: int
 
     def confidence(self, similarity: Tensor) -> Tensor:
-        """The probability of an exact result for each similarity `[N]`, float32 `[N]` on the same device."""
+        """The probability of an exact result for each similarity `[N]` (NaN for NaN), float32 `[N]`, same device."""
         knots, values = (torch.tensor(x, dtype=torch.float64) for x in (self.similarity, self.probability))
         place = torch.searchsorted(knots, similarity.double().cpu(), right=True) - 1
-        return values[place.clamp_min(0)].float().to(similarity.device)
+        found = values[place.clamp_min(0)].float().to(similarity.device)
+        return found.masked_fill(similarity.isnan(), torch.nan)
 
 
 def calibrate(similarity: Tensor, exact: Tensor) -> Calibration:

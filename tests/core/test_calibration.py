@@ -19,6 +19,7 @@ def test_calibrate_pools_what_falls() -> None:
     assert found.n == 6
     asked = torch.tensor([-0.5, 0.49, 0.5, 0.8, 0.9, 1.0])
     assert found.confidence(asked).tolist() == pytest.approx([0.25, 0.25, 0.4, 0.4, 2 / 3, 2 / 3])
+    assert found.confidence(torch.tensor([torch.nan])).isnan().all()
 
 
 def test_calibrate_never_falls() -> None:

@@ -7,11 +7,15 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from unembed import cli
-from unembed.testing.toy import toy_inverter, words
+from unembed.checkpoint import read_manifest
+from unembed.config import parse
+from unembed.testing.toy import ToyRecipe, toy_inverter, words
+from unembed.training import TrainConfig, Trainer
 
-ROW = {"reconstruction", "similarity", "exact", "steps", "queries"}
+ROW = {"reconstruction", "similarity", "confidence", "exact", "steps", "queries"}
 
 
 @pytest.fixture
@@ -55,6 +59,33 @@ def test_invert_vectors_as_json(run, vectors) -> None:
         (ROW | {"index"}, 0, None),
         (ROW | {"index"}, 1, None),
     ]
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A toy checkpoint that finds some words and not others, and a file of words."""
+    config = {"modality": "toy", "output": tmp_path, "steps": 300, "round_steps": 20, "guess_steps": 100}
+    Trainer(parse(TrainConfig, config, "test"), ToyRecipe({"device": "cpu", "seed": 0})).run()
+    (tmp_path / "words.txt").write_text("\n".join(words(200, seed=3)))
+    return tmp_path / "checkpoint"
+
+
+def test_calibrate_writes_a_confidence_that_invert_prints(run, trained) -> None:
+    assert read_manifest(trained).calibration is None
+    code, out, _ = run("calibrate", trained, "--data", trained.parent / "words.txt", "--samples", 150)
+    found = read_manifest(trained).calibration
+    assert code == 0 and found.n == 150 and out.startswith("calibrated on 150 results")
+    code, out, _ = run("invert", "cafe", "--inverter", trained, "--json", "--steps", 1)
+    row = json.loads(out)
+    assert row["confidence"] == pytest.approx(found.confidence(torch.tensor([row["similarity"]])).item())
+    code, out, _ = run("invert", "cafe", "--inverter", trained, "--steps", 1)
+    assert f"exact with probability {row['confidence']:.2f}" in out
+
+
+def test_calibrate_without_an_exact_result_says_so(run, trained) -> None:
+    arguments = ("--data", trained.parent / "words.txt", "--samples", 2, "--max-tokens", 8, "--effort", "low")
+    code, _, err = run("calibrate", trained, *arguments)
+    assert code == 2 and "a calibration needs" in err and "\n" not in err.strip()
 
 
 def test_invert_out_writes_the_lines_to_a_file(run, vectors, tmp_path) -> None:

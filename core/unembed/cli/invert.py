@@ -76,6 +76,7 @@ def invert(
                 **({"index": index} if given is not None else {"input": inputs[index]}),
                 "reconstruction": reconstruction,
                 "similarity": _known(found.similarity[index].item()),
+                "confidence": None if found.confidence is None else _known(found.confidence[index].item()),
                 "exact": exact[index],
                 "steps": int(found.steps[index]),
                 "queries": int(found.queries[index]),
@@ -93,7 +94,8 @@ def _show(row: dict[str, Any]) -> None:
     click.echo(click.style(row["input"] if "input" in row else f"vector {row['index']}", bold=True))
     click.echo(f"  {row['reconstruction']}")
     similarity = "unknown" if row["similarity"] is None else f"{row['similarity']:.4f}"
-    click.echo(f"  similarity {similarity}{verdict}; {row['steps']} steps, {row['queries']} queries")
+    sure = "" if row["confidence"] is None else f", exact with probability {row['confidence']:.2f}"
+    click.echo(f"  similarity {similarity}{sure}{verdict}; {row['steps']} steps, {row['queries']} queries")
 
 
 def _known(value: float) -> float | None:

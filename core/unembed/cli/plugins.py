@@ -22,7 +22,7 @@ def plugins(as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(_row(plugin)))
             continue
-        width = max((len(spec.name) for kind in KINDS for spec in getattr(plugin, kind)), default=0)
+        width = max(10, *(len(spec.name) for kind in KINDS for spec in getattr(plugin, kind)), 0)
         click.echo(click.style(plugin.name, bold=True) + f"  ({plugin.distribution} {plugin.version})")
         if plugin.error is not None:
             click.echo(f"  at fault: {type(plugin.error).__name__}: {plugin.error}")

@@ -1,0 +1,71 @@
+"""`unembed calibrate`: measure how far a checkpoint's results can be trusted, and write it into the checkpoint."""
+
+from pathlib import Path
+
+import click
+
+from unembed.cli._shared import progress
+from unembed.defaults import EFFORT, SAMPLES
+from unembed.effort import EFFORTS
+from unembed.errors import InputError
+
+__all__ = ["calibrate"]
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "--data", type=click.Path(path_type=Path), required=True, help="Passages: .txt (a line each) or .parquet."
+)
+@click.option("--column", default="text", show_default=True, help="Of a .parquet file.")
+@click.option("--samples", type=click.IntRange(2), default=SAMPLES, show_default=True, help="Most passages a length.")
+@click.option(
+    "--max-tokens",
+    "lengths",
+    type=click.IntRange(1),
+    multiple=True,
+    help="Take the first so many tokens of passages that have them; again for further lengths.",
+)
+@click.option("--effort", type=click.Choice(list(EFFORTS)), default=EFFORT, show_default=True)
+@click.option("--device", help="cpu, cuda, cuda:1 …  [default: the accelerator if there is one]")
+def calibrate(
+    checkpoint: Path,
+    data: Path,
+    column: str,
+    samples: int,
+    lengths: tuple[int, ...],
+    effort: str,
+    device: str | None,
+) -> None:
+    """Learn, from passages that CHECKPOINT wasn't trained on, how often a result of some similarity is exact.
+
+    What is learnt is written to the checkpoint's manifest; `invert` then prints a confidence with each result.
+    """
+    from unembed.checkpoint import read_manifest, write_manifest
+    from unembed.passages import read_passages
+
+    manifest = read_manifest(checkpoint)
+    passages = read_passages(data, column=column)
+    import torch
+
+    from unembed.calibration import calibrate as fit
+    from unembed.evaluation import evaluate
+    from unembed.interfaces import SequenceCodec
+    from unembed.registry import load
+
+    model = load(str(checkpoint), device=device)
+    if not lengths:
+        batches = [model.codec.encode(passages[:samples])]
+    elif isinstance(model.codec, SequenceCodec):
+        batches = [model.codec.first(passages, length)[:samples] for length in lengths]
+    else:
+        raise InputError(f"--max-tokens is for sequences; {checkpoint} inverts something else")
+    results = []
+    for signals in batches:
+        with progress(f"inverting {len(signals)}", EFFORTS[effort].steps) as on_step:
+            results.append(evaluate(model, signals, effort=effort, on_step=on_step))
+    found = fit(torch.cat([x.similarity for x in results]), torch.cat([x.exact for x in results]))
+    write_manifest(checkpoint, manifest.model_copy(update={"calibration": found}))
+    click.echo(f"calibrated on {found.n} results:")
+    for start, share in zip(found.similarity, found.probability, strict=True):
+        click.echo(f"  similarity from {start:.6f}: exact with probability {share:.3f}")
