@@ -139,7 +139,7 @@ def load_checkpoint(folder: Path) -> tuple[Manifest, dict[str, Tensor]]:
     for name, entry in manifest.tensors.items():
         tensors[name] = _unpack(folder, name, entry, stored)
         for file in entry.files:  # a large network isn't held twice
-            stored[file].pop(name)
+            stored[file].pop(name, None)
     return manifest, tensors
 
 
