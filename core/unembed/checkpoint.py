@@ -148,11 +148,15 @@ def load_checkpoint(folder: Path) -> tuple[Manifest, dict[str, Tensor]]:
             raise CheckpointError(f"{folder} lacks {file}, which its manifest names: copy it again") from error
         except SafetensorError as error:
             raise CheckpointError(f"{folder / file} is damaged ({error}): copy it again") from error
-    tensors = {name: _unpack(folder, name, entry, stored) for name, entry in manifest.tensors.items()}
     for file, content in stored.items():
         for key in content:
             if key.removesuffix(".scale") not in manifest.tensors and key not in manifest.tensors:
                 raise CheckpointError(f"{folder / file} holds tensor {key!r}, which the manifest doesn't name")
+    tensors = {}
+    for name, entry in manifest.tensors.items():
+        tensors[name] = _unpack(folder, name, entry, stored)
+        for file in entry.files:  # a large network isn't held twice
+            stored[file].pop(name, None)
     return manifest, tensors
 
 

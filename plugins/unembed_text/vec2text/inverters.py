@@ -102,10 +102,7 @@ def load_pair(config: Mapping[str, Any], tensors: Mapping[str, Tensor], device: 
     for network in (pair.guess, pair.correction):
         if network.tied:
             network.t5.lm_head.weight = network.t5.shared.weight
-    pair.to(device).eval()
-    if device.type == "cpu":
-        by_columns(pair)
-    return pair
+    return pair.to(device).eval()
 
 
 def own_tensors(pair: PairNetwork) -> dict[str, Tensor]:
@@ -174,11 +171,12 @@ def save_pair(
 
 def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device) -> Inverter:
     """Build the inverter of a checkpoint, its embedder included."""
-    _, tensors = load_checkpoint(folder)
     try:
-        pair = load_pair(manifest.config, tensors, device)
+        pair = load_pair(manifest.config, load_checkpoint(folder)[1], device)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error}") from error
+    if device.type == "cpu":  # now that nothing else holds the tensors
+        by_columns(pair)
     embedder = text_embedder(manifest.embedder["name"], device)
     reader = read_tokenizer(str(folder / "reader")) if (folder / "reader").is_dir() else None
     tokenizer = read_tokenizer(str(folder / "tokenizer"))
