@@ -33,8 +33,8 @@ class TextRecipeConfig(Config):
     embedder: str
     train: list[Path]
     validation: list[Path]
-    start: str = Field(description="a T5: folder or hub id")
-    dropout: float = 0.1
+    start: str = Field(description="a T5 (folder or hub id), or a text checkpoint to go on from")
+    dropout: float = Field(0.1, ge=0, lt=1)
     longest: int = Field(32, ge=1, description="tokens of the longest window")
     length: int = Field(40, ge=1, description="most tokens that the inverter writes")
     shares: list[float] = Field([1, 1, 1, 1], min_length=1, description="of batches, for equal ranges of length")
@@ -88,7 +88,8 @@ class TextRecipe(Recipe):
             from unembed.checkpoint import load_checkpoint
 
             manifest, weights = load_checkpoint(Path(options.start))
-            return dict(manifest.config), weights
+            config = manifest.config
+            return {**config, "t5": {**config["t5"], "dropout_rate": options.dropout}}, weights
         t5, weights, pieces = read_t5(options.start)
         tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
         shared, head = transplant(tokens, pieces, weights.pop("shared.weight"), weights.pop("lm_head.weight"))

@@ -1,0 +1,89 @@
+"""The text recipe on a toy-sized network: what it starts from, and the hypotheses that it proposes."""
+
+import pytest
+import torch
+
+import unembed_text.recipe as recipe_module
+from unembed.errors import ConfigError
+from unembed_text.recipe import TextRecipe
+
+TEXTS = ["the cat sat on the mat. it was warm there and nobody minded", "one two three four five six seven", "why not?"]
+
+
+@pytest.fixture
+def make(small_checkpoint, tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("\n".join(TEXTS))
+
+    def build(**changes) -> TextRecipe:
+        options = {
+            "name": "small",
+            "embedder": "minilm",
+            "start": str(small_checkpoint),
+            "train": [path],
+            "validation": [path],
+            "longest": 8,
+            "shares": [1, 1],
+            "batch_tokens": 256,
+            "device": "cpu",
+            "seed": 0,
+        }
+        return TextRecipe({**options, **changes})
+
+    return build
+
+
+def propose(made: TextRecipe, signals: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    target = made.embed(signals)
+    with torch.no_grad():
+        return made.propose(target, None, None, signals, torch.Generator().manual_seed(seed))
+
+
+def batch(made: TextRecipe) -> torch.Tensor:
+    return max(made.batches(8, torch.Generator().manual_seed(0)), key=lambda signals: signals.shape[1])
+
+
+def test_recipe_goes_on_from_a_checkpoint_with_its_own_dropout(make) -> None:
+    assert make(dropout=0.0).network.dropout == 0.0
+    made = make(dropout=0.3)
+    assert made.network.dropout == 0.3
+    with torch.no_grad():  # the checkpoint's weights, not new ones
+        weights = [other.network.t5.lm_head.weight for other in (made, make())]
+    assert torch.equal(*weights)
+
+
+def test_proposals_are_seeded_texts_of_the_batch_s_width(make) -> None:
+    made = make()
+    signals = batch(made)
+    first, again, other = (propose(made, signals, seed) for seed in (0, 0, 1))
+    assert first.shape == signals.shape
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert made.network.training
+
+
+def test_proposals_near_the_text_share_its_tokens(make) -> None:
+    signals = batch(make())
+    common = []
+    for near in (0.0, 0.9):
+        found = propose(make(near=near), signals)
+        common.append(sum(len(set(a) & set(b) - {0}) for a, b in zip(found.tolist(), signals.tolist(), strict=True)))
+    assert common[1] > 2 * common[0] + 4
+
+
+def test_proposals_may_be_written_a_few_at_once(make, monkeypatch) -> None:
+    signals = batch(make())
+    monkeypatch.setattr(recipe_module, "AT_ONCE", 5)
+    assert propose(make(), signals).shape == signals.shape
+
+
+def test_operations_leave_padding_out(make) -> None:
+    made = make()
+    signals = torch.tensor([[5, 6, 7, 0], [5, 0, 0, 0]])
+    wider = torch.nn.functional.pad(signals, (0, 3))
+    assert float(made.flops(signals, True)) == float(made.flops(wider, True)) > float(made.flops(signals, False)) > 0
+
+
+@pytest.mark.parametrize("bad", [{"near": 1.0}, {"dropout": -0.1}, {"shares": []}])
+def test_recipe_refuses_wrong_values(make, bad) -> None:
+    with pytest.raises(ConfigError, match=next(iter(bad))):
+        make(**bad)
