@@ -1,5 +1,8 @@
 """From the similarity that a search reached to the probability that it found the very input."""
 
+import math
+from itertools import pairwise
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -10,6 +13,7 @@ from unembed.errors import InputError
 __all__ = ["Calibration", "calibrate", "calibration_counts", "calibration_error"]
 
 BINS = 10
+ROUNDING = 1e-7  # of a cosine in float32
 
 
 class Calibration(Config):
@@ -30,9 +34,10 @@ class Calibration(Config):
 def calibrate(similarity: Tensor, exact: Tensor) -> Calibration:
     """Fit a `Calibration` to the similarities `[N]` and exactness `[N]` of inversions whose originals are known.
 
-    Isotonic regression by pooling adjacent violators (Ayer et al. 1955); a pool's share counts one exact and one
-    other result more than were seen, so that no finite sample claims certainty. Raises InputError without both
-    kinds of result.
+    Isotonic regression by pooling adjacent violators (Ayer et al. 1955). A pool's share counts one exact and one
+    other result more than were seen, so that no finite sample claims certainty; between two pools the step is
+    where 1 − similarity is the geometric mean of what they have, for other hardware rounds a similarity near 1
+    otherwise. Raises InputError without both kinds of result.
     """
     if len(similarity) == 0 or bool(exact.all()) or not bool(exact.any()):
         raise InputError(
@@ -41,15 +46,16 @@ def calibrate(similarity: Tensor, exact: Tensor) -> Calibration:
         )
     value, which = torch.unique(similarity.double().cpu(), return_inverse=True)
     hits = torch.zeros_like(value).index_add_(0, which, exact.double().cpu())
-    pools: list[tuple[float, float, float]] = []  # first similarity, exact ones, all
-    for pool in zip(value.tolist(), hits.tolist(), which.bincount().double().tolist(), strict=True):
-        pools.append(pool)
-        while len(pools) > 1 and pools[-2][1] * pools[-1][2] >= pools[-1][1] * pools[-2][2]:
-            (start, *left), (_, *right) = pools[-2:]
-            pools[-2:] = [(start, left[0] + right[0], left[1] + right[1])]
-    shares = torch.tensor([(hits + 1) / (size + 2) for _, hits, size in pools], dtype=torch.float64)
+    pools: list[tuple[float, float, float, float]] = []  # lowest and highest similarity, exact ones, all
+    for low, hit, size in zip(value.tolist(), hits.tolist(), which.bincount().double().tolist(), strict=True):
+        pools.append((low, low, hit, size))
+        while len(pools) > 1 and pools[-2][2] * pools[-1][3] >= pools[-1][2] * pools[-2][3]:
+            left, right = pools[-2:]
+            pools[-2:] = [(left[0], right[1], left[2] + right[2], left[3] + right[3])]
+    shares = torch.tensor([(hit + 1) / (size + 2) for _, _, hit, size in pools], dtype=torch.float64)
+    gaps = [(max(ROUNDING, 1 - left[1]), max(ROUNDING, 1 - right[0])) for left, right in pairwise(pools)]
     return Calibration(
-        similarity=[-1.0, *(start for start, _, _ in pools[1:])],
+        similarity=[-1.0, *(1 - math.sqrt(left * right) for left, right in gaps)],
         probability=shares.cummax(0).values.tolist(),
         n=len(similarity),
     )

@@ -14,10 +14,10 @@ def test_calibrate_pools_what_falls() -> None:
     exact = torch.tensor([True, False, True, False, False, False])
     found = calibrate(similarity, exact)
     # 0.1 and 0.3: 0 of 2; 0.5 twice and 0.7, pooled: 1 of 3; 0.9: 1 of 1. One of each kind is added to a pool.
-    assert found.similarity == pytest.approx([-1.0, 0.5, 0.9])
+    assert found.similarity == pytest.approx([-1.0, 1 - (0.7 * 0.5) ** 0.5, 1 - (0.3 * 0.1) ** 0.5])
     assert found.probability == pytest.approx([1 / 4, 2 / 5, 2 / 3])
     assert found.n == 6
-    asked = torch.tensor([-0.5, 0.49, 0.5, 0.8, 0.9, 1.0])
+    asked = torch.tensor([-0.5, 0.40, 0.41, 0.82, 0.83, 1.0])
     assert found.confidence(asked).tolist() == pytest.approx([0.25, 0.25, 0.4, 0.4, 2 / 3, 2 / 3])
     assert found.confidence(torch.tensor([torch.nan])).isnan().all()
 
