@@ -122,7 +122,9 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CheckpointError(f"{folder} is no unembed checkpoint: it has no readable manifest.json") from error
+        what = "it has no readable manifest.json" if Path(folder).is_dir() else "there is no such folder"
+        hint = "give the folder that a training run or an import wrote"
+        raise CheckpointError(f"{folder} is no unembed checkpoint: {what}; {hint}") from error
     except ValueError as error:
         raise CheckpointError(f"{path} isn't valid JSON: {error}") from error
     found = data.get("format") if isinstance(data, dict) else None

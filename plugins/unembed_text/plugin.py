@@ -1,10 +1,11 @@
 """What the text plugin offers. Heavy imports wait for the factories."""
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from unembed.errors import MissingExtraError
 from unembed.hooks import hookimpl
 from unembed.registry import CommandSpec, EmbedderSpec, InverterSpec, Modality
 from unembed_text.vec2text.names import PAIRS, Pair, pair_folder
@@ -18,8 +19,24 @@ if TYPE_CHECKING:
     from unembed.inverter import Inverter
     from unembed.training.recipe import Recipe
 
+EXTRA = {"sacrebleu", "sentence_transformers", "tokenizers", "transformers"}
 WEIGHTS = Path(__file__).parent / "weights"
 GTR = "sentence-transformers/gtr-t5-base"
+
+
+def _with_extra(factory: Callable[..., Any]) -> Callable[..., Any]:
+    """`factory`, which raises MissingExtraError where a library of the extra `text` is missing."""
+
+    @wraps(factory)
+    def made(*arguments: Any) -> Any:
+        try:
+            return factory(*arguments)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in EXTRA:
+                raise
+            raise MissingExtraError("texts need an extra: pip install 'unembed[text]'") from error
+
+    return made
 
 
 @hookimpl
@@ -81,12 +98,14 @@ def register_commands() -> list[CommandSpec]:
     return [CommandSpec("import-vec2text", "Turn a published vec2text pair into a checkpoint.", _import_command)]
 
 
+@_with_extra
 def _minilm(argument: str, device: "torch.device") -> "Embedder":
     from unembed_text.embedders import minilm
 
     return minilm(device)
 
 
+@_with_extra
 def _local(kind: Literal["st", "hf", "onnx"], argument: str, device: "torch.device") -> "Embedder":
     from unembed_text.spec import local_embedder
 
@@ -105,42 +124,49 @@ def _server(scheme: str, argument: str, device: "torch.device") -> "Embedder":
     return url_service(scheme, argument, device)
 
 
+@_with_extra
 def _gtr(argument: str, device: "torch.device") -> "Embedder":
     from unembed_text.spec import local_embedder
 
     return local_embedder("hf", argument, name="gtr-base", device=device, source=GTR, fixed={"pooling": "mean"})
 
 
+@_with_extra
 def _gtr_st(argument: str, device: "torch.device") -> "Embedder":
     from unembed_text.spec import local_embedder
 
     return local_embedder("st", argument, name="gtr-base-st", device=device, source=GTR)
 
 
+@_with_extra
 def _open_text(folder: Path, manifest: "Manifest", device: "torch.device") -> "Inverter":
     from unembed_text.inverters import open_checkpoint
 
     return open_checkpoint(folder, manifest, device)
 
 
+@_with_extra
 def _open_pair(folder: Path, manifest: "Manifest", device: "torch.device") -> "Inverter":
     from unembed_text.vec2text.inverters import open_checkpoint
 
     return open_checkpoint(folder, manifest, device)
 
 
+@_with_extra
 def _text_recipe(options: Mapping[str, Any]) -> "Recipe":
     from unembed_text.recipe import TextRecipe
 
     return TextRecipe(options)
 
 
+@_with_extra
 def _pair_recipe(options: Mapping[str, Any]) -> "Recipe":
     from unembed_text.vec2text.recipe import PairRecipe
 
     return PairRecipe(options)
 
 
+@_with_extra
 def _import_command() -> "click.Command":
     from unembed_text.vec2text.command import import_vec2text
 

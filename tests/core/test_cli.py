@@ -175,7 +175,7 @@ def bad(*arguments, code=2, says):
             "nobody",
             says="no inverter 'nobody'; known: gtr-base, gtr-base-st, minilm, text-embedding-ada-002, toy",
         ),
-        bad("invert", "cafe", "--inverter", "{dir}", code=1, says="no readable manifest.json"),
+        bad("invert", "cafe", "--inverter", "{dir}", code=2, says="no readable manifest.json"),
         bad("invert", "cafe", "--out", "{dir}/no/r.jsonl", says="can't write"),
         bad("invert", "cafe", "--device", "warp", says="device 'warp'"),
         bad("invert", "", says="no word over"),

@@ -17,9 +17,20 @@ from unembed.cli.invert import invert
 from unembed.cli.new_plugin import new_plugin
 from unembed.cli.plugins import plugins
 from unembed.cli.train import train
-from unembed.errors import ConfigError, InputError, MissingExtraError, UnembedError, UnknownNameError
+from unembed.errors import (
+    CheckpointError,
+    ConfigError,
+    EmbedderMismatchError,
+    InputError,
+    MissingExtraError,
+    UnembedError,
+    UnknownNameError,
+)
 
 __all__ = ["main", "root"]
+
+# What was asked for or given is at fault: exit code 2.
+WRONG = InputError | UnknownNameError | ConfigError | MissingExtraError | CheckpointError | EmbedderMismatchError
 
 
 class Root(click.Group):
@@ -80,7 +91,7 @@ def _run(arguments: list[str]) -> int:
     except UnembedError as error:
         if debug:
             raise
-        wrong = isinstance(error, InputError | UnknownNameError | ConfigError | MissingExtraError)
+        wrong = isinstance(error, WRONG)
         return _say(str(error), 2 if wrong else 1)
     except Exception as error:
         if debug:
