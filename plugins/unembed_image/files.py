@@ -66,19 +66,19 @@ def square(source: Any, size: int, what: str) -> Image.Image:
     """
     if isinstance(source, np.ndarray):
         return _cut(_from_array(source, what), size, what)
-    if isinstance(source, Image.Image):
-        return _cut(source, size, what)
     if isinstance(source, str | Path):
         what = f"{what} ({source})"
         if not Path(source).is_file():
             raise InputError(f"{what}: no such image file")
     elif isinstance(source, bytes):
         source = io.BytesIO(source)
-    else:
+    elif not isinstance(source, Image.Image):
         raise InputError(f"{what} is no image (a path, bytes, a PIL image or an array) but {type(source).__name__}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata and pictures over 90 megapixels, which are welcome
+            if isinstance(source, Image.Image):
+                return _cut(source, size, what)
             with Image.open(source) as image:
                 _shrink_on_load(image, size)
                 return _cut(image, size, what)

@@ -280,4 +280,4 @@ def test_check_in_json_is_an_object_a_check(run) -> None:
 
 def test_check_of_an_unknown_plugin_lists_the_known(run) -> None:
     code, _, err = run("check", "nothing")
-    assert code == 2 and "no plugin 'nothing' is installed; known: text, toy" in err
+    assert code == 2 and "no plugin 'nothing' is installed; known: image, text, toy" in err

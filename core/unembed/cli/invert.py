@@ -46,7 +46,7 @@ def invert(
     INPUTS are texts, or files where the inverter recovers images: their results are files in the folder --out.
     """
     if bool(inputs) == (vectors is not None):
-        raise InputError("give either inputs to embed and invert, or a file of --vectors")
+        raise InputError("give either texts or files to embed and invert, or a file of --vectors")
     if column is not None and vectors is None:
         raise InputError("--column belongs to --vectors")
     from unembed.vectors import read_vectors
