@@ -77,9 +77,7 @@ def open_checkpoint(folder: Path, manifest: unembed.Manifest, device: torch.devi
         network.load_state_dict(tensors)
     except (TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()
-        raise unembed.CheckpointError(
-            f"{folder}: its manifest and its tensors don't belong together: {reason}"
-        ) from error
+        raise unembed.CheckpointError(f"{folder}: its manifest and its tensors disagree: {reason}") from error
     return build_inverter(manifest.name, network.to(device).eval(), image_embedder(manifest.embedder["name"], device))
 
 
