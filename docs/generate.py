@@ -11,6 +11,7 @@ from unembed import hooks
 from unembed.cli import root
 from unembed.testing.checks import INVERTER, PLUGIN, TRAINING
 from unembed.training import TrainConfig
+from unembed_image.recipe import ImageRecipeConfig
 from unembed_text.recipe import TextRecipeConfig
 
 HERE = Path(__file__).parent
@@ -52,7 +53,12 @@ def rules() -> str:
 def config_tables() -> str:
     """What a training config may hold."""
     parts = []
-    for title, model in (("The file", TrainConfig), ("`[recipe]` of text", TextRecipeConfig)):
+    tables = (
+        ("The file", TrainConfig),
+        ("`[recipe]` of text", TextRecipeConfig),
+        ("`[recipe]` of images", ImageRecipeConfig),
+    )
+    for title, model in tables:
         parts.append(f"## {title}\n\n| key | kind | default | |\n|---|---|---|---|")
         for name, field in model.model_fields.items():
             default = "required" if field.is_required() else f"`{field.default!r}`"

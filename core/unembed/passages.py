@@ -7,9 +7,13 @@ from unembed.errors import InputError
 __all__ = ["read_passages"]
 
 
-def read_passages(path: Path, *, column: str = "text") -> list[str]:
-    """The passages of a `.txt` (one a line, blank lines skipped) or `.parquet` file; raises InputError."""
+def read_passages(path: Path, *, column: str | None = None) -> list[str]:
+    """The passages of a `.txt` (one a line, blank lines skipped) or `.parquet` file; raises InputError.
+
+    Of a parquet file `column` is read, `text` unless named.
+    """
     path = Path(path)
+    column = "text" if column is None else column
     if not path.is_file():
         raise InputError(f"no file {path}")
     if path.suffix == ".parquet":

@@ -18,6 +18,7 @@ from unembed.errors import (
     PluginError,
     UnknownNameError,
 )
+from unembed.passages import read_passages
 
 if TYPE_CHECKING:
     import click
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from unembed.checkpoint import Manifest
     from unembed.interfaces import Embedder
-    from unembed.inverter import Inverter
+    from unembed.inverter import Inversion, Inverter
     from unembed.training.recipe import Recipe
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "load",
     "load_embedder",
     "modality",
+    "modality_of",
     "open_checkpoint",
     "plugin",
     "plugins",
@@ -72,12 +74,19 @@ class EmbedderSpec:
 
 @dataclass(frozen=True)
 class Modality:
-    """A kind of signal: `open(folder, manifest, device)` a checkpoint, make a `recipe(table)` to train by."""
+    """A kind of signal: `open(folder, manifest, device)` a checkpoint, make a `recipe(table)` to train by.
+
+    `read(path, column=None)` gives the objects of a file or folder, passages unless said otherwise. Where objects
+    are no text, `write(folder, inverter, inputs, inversion)` leaves the results as files, whatever else is worth
+    looking at beside them, and returns the files of the results in order; `inputs` is None for vectors alone.
+    """
 
     name: str
     summary: str
     open: "Callable[[Path, Manifest, torch.device], Inverter]"
     recipe: "Callable[[Mapping[str, Any]], Recipe]"
+    read: Callable[..., list[Any]] = read_passages
+    write: "Callable[[Path, Inverter, Sequence[Any] | None, Inversion], list[Path]] | None" = None
 
 
 @dataclass(frozen=True)
@@ -166,6 +175,12 @@ def modality(name: str) -> Modality:
     found: Modality | None = _offered("modalities", name)
     if found is None:
         raise _unknown("modalities", name, "is its plugin installed?")
+    return found
+
+
+def modality_of(inverter: "Inverter") -> Modality | None:
+    """The modality of the inverter's embedder, or None where no plugin offers one of that name."""
+    found: Modality | None = _offered("modalities", inverter.embedder.modality)
     return found
 
 

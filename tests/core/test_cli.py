@@ -124,7 +124,7 @@ def test_evaluate_as_json(run, tmp_path) -> None:
 def test_evaluate_for_people(run, tmp_path) -> None:
     (tmp_path / "p.txt").write_text("\n".join(words(10)))
     code, out, _ = run("evaluate", "--data", tmp_path / "p.txt", "--inverter", "toy", "--steps", 1)
-    assert code == 0 and "10 passages" in out and "exact_match" in out and "interval" in out
+    assert code == 0 and "10 inputs" in out and "exact_match" in out and "interval" in out
 
 
 def test_train_then_invert_with_the_checkpoint(run, tmp_path) -> None:
@@ -280,4 +280,4 @@ def test_check_in_json_is_an_object_a_check(run) -> None:
 
 def test_check_of_an_unknown_plugin_lists_the_known(run) -> None:
     code, _, err = run("check", "nothing")
-    assert code == 2 and "no plugin 'nothing' is installed; known: text, toy" in err
+    assert code == 2 and "no plugin 'nothing' is installed; known: image, text, toy" in err

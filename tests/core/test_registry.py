@@ -45,7 +45,7 @@ def test_load_unknown_name_lists_the_known(toy_plugin) -> None:
         registry.load("tpy")
     with pytest.raises(UnknownNameError, match=r"no embedder 'x:y'; known: .*minilm, ollama, .*st, toy"):
         registry.load_embedder("x:y")
-    with pytest.raises(UnknownNameError, match=r"no modality 'smell'; known: text, toy"):
+    with pytest.raises(UnknownNameError, match=r"no modality 'smell'; known: image, text, toy"):
         registry.modality("smell")
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unembed.inverter import Inverter
     from unembed.loop import Step
 
-__all__ = ["announce", "json_lines", "metered", "progress", "search_options"]
+__all__ = ["announce", "json_lines", "metered", "progress", "read_inputs", "search_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -45,6 +45,15 @@ def search_options(command: Command) -> Command:
     for option in reversed(_SEARCH):
         command = option(command)
     return command
+
+
+def read_inputs(model: "Inverter", data: Path, column: str | None) -> list[Any]:
+    """The objects of a file or folder, read as the inverter's modality says: without one, as passages."""
+    from unembed.passages import read_passages
+    from unembed.registry import modality_of
+
+    kind = modality_of(model)
+    return read_passages(data, column=column) if kind is None else kind.read(data, column=column)
 
 
 @contextmanager

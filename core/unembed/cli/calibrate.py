@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from unembed.cli._shared import progress
+from unembed.cli._shared import progress, read_inputs
 from unembed.defaults import EFFORT, SAMPLES
 from unembed.effort import EFFORTS
 from unembed.errors import InputError
@@ -15,10 +15,13 @@ __all__ = ["calibrate"]
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option(
-    "--data", type=click.Path(path_type=Path), required=True, help="Passages: .txt (a line each) or .parquet."
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Passages (.txt, a line each) or a folder of images, as the inverter has it; or a .parquet of either.",
 )
-@click.option("--column", default="text", show_default=True, help="Of a .parquet file.")
-@click.option("--samples", type=click.IntRange(2), default=SAMPLES, show_default=True, help="Most passages a length.")
+@click.option("--column", help="Of a .parquet file.  [default: text, image …, the modality's name for it]")
+@click.option("--samples", type=click.IntRange(2), default=SAMPLES, show_default=True, help="Most inputs a length.")
 @click.option(
     "--max-tokens",
     "lengths",
@@ -31,21 +34,19 @@ __all__ = ["calibrate"]
 def calibrate(
     checkpoint: Path,
     data: Path,
-    column: str,
+    column: str | None,
     samples: int,
     lengths: tuple[int, ...],
     effort: str,
     device: str | None,
 ) -> None:
-    """Learn, from passages that CHECKPOINT wasn't trained on, how often a result of some similarity is exact.
+    """Learn, from inputs that CHECKPOINT wasn't trained on, how often a result of some similarity is exact.
 
     What is learnt is written to the checkpoint's manifest; `invert` then prints a confidence with each result.
     """
     from unembed.checkpoint import read_manifest, write_manifest
-    from unembed.passages import read_passages
 
     manifest = read_manifest(checkpoint)
-    passages = read_passages(data, column=column)
     import torch
 
     from unembed.calibration import calibrate as fit
@@ -54,10 +55,11 @@ def calibrate(
     from unembed.registry import load
 
     model = load(str(checkpoint), device=device)
+    objects = read_inputs(model, data, column)
     if not lengths:
-        batches = [model.codec.encode(passages[:samples])]
+        batches = [model.codec.encode(objects[:samples])]
     elif isinstance(model.codec, SequenceCodec):
-        batches = [model.codec.first(passages, length)[:samples] for length in lengths]
+        batches = [model.codec.first(objects, length)[:samples] for length in lengths]
     else:
         raise InputError(f"--max-tokens is for sequences; {checkpoint} inverts something else")
     results = []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from unembed.cli._shared import announce, metered, progress, search_options
+from unembed.cli._shared import announce, metered, progress, read_inputs, search_options
 from unembed.defaults import SAMPLES
 from unembed.effort import effort as settings_of
 from unembed.errors import InputError
@@ -15,16 +15,19 @@ __all__ = ["evaluate"]
 
 @click.command()
 @click.option(
-    "--data", type=click.Path(path_type=Path), required=True, help="Passages: .txt (a line each) or .parquet."
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Passages (.txt, a line each) or a folder of images, as the inverter has it; or a .parquet of either.",
 )
-@click.option("--column", default="text", show_default=True, help="Of a .parquet file.")
-@click.option("--samples", type=click.IntRange(1), default=SAMPLES, show_default=True, help="Most passages used.")
+@click.option("--column", help="Of a .parquet file.  [default: text, image …, the modality's name for it]")
+@click.option("--samples", type=click.IntRange(1), default=SAMPLES, show_default=True, help="Most inputs used.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Take the first so many tokens of passages that have them.")
 @search_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def evaluate(
     data: Path,
-    column: str,
+    column: str | None,
     samples: int,
     max_tokens: int | None,
     inverter: str,
@@ -39,19 +42,17 @@ def evaluate(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Embed the passages of --data, invert their embeddings and compare."""
-    from unembed.passages import read_passages
-
-    passages = read_passages(data, column=column)
+    """Embed what --data holds, invert the embeddings and compare."""
     from unembed.evaluation import evaluate as measure
     from unembed.interfaces import SequenceCodec
     from unembed.registry import load
 
     model = load(inverter, device=device, embedder=embedder)
+    objects = read_inputs(model, data, column)
     if max_tokens is None:
-        signals = model.codec.encode(passages[:samples])
+        signals = model.codec.encode(objects[:samples])
     elif isinstance(model.codec, SequenceCodec):
-        signals = model.codec.first(passages, max_tokens)[:samples]
+        signals = model.codec.first(objects, max_tokens)[:samples]
     else:
         raise InputError(f"--max-tokens is for sequences; inverter {inverter!r} inverts something else")
     search = settings_of(effort, steps=steps, beam=beam, max_queries=max_queries)
@@ -75,7 +76,7 @@ def evaluate(
     if as_json:
         click.echo(json.dumps(found.summary()))
         return
-    click.echo(f"{found.n} passages, at most {search.steps} steps × beam {search.beam}, {found.seconds:.1f} s")
+    click.echo(f"{found.n} inputs, at most {search.steps} steps × beam {search.beam}, {found.seconds:.1f} s")
     for name, value in found.metrics.items():
         low, high = found.ci[name]
         click.echo(f"  {name:<18}{value:>10.4g}   95 % interval {low:.4g} to {high:.4g}")

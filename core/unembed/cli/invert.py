@@ -23,7 +23,7 @@ __all__ = ["invert"]
 @click.option("--column", help="The array, column, tensor or field of --vectors.")
 @search_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write the JSON lines to this file.")
+@click.option("--out", type=click.Path(path_type=Path), help="File for the JSON lines; of images, a folder for them.")
 def invert(
     inputs: tuple[str, ...],
     vectors: Path | None,
@@ -41,18 +41,25 @@ def invert(
     as_json: bool,
     out: Path | None,
 ) -> None:
-    """Recover INPUTS from their own embeddings (to see what leaks), or what is behind a file of --vectors."""
+    """Recover INPUTS from their own embeddings (to see what leaks), or what is behind a file of --vectors.
+
+    INPUTS are texts, or files where the inverter recovers images: their results are files in the folder --out.
+    """
     if bool(inputs) == (vectors is not None):
-        raise InputError("give either texts to embed and invert, or a file of --vectors")
+        raise InputError("give either texts or files to embed and invert, or a file of --vectors")
     if column is not None and vectors is None:
         raise InputError("--column belongs to --vectors")
     from unembed.vectors import read_vectors
 
     given: Any = None if vectors is None else read_vectors(vectors, name=column)
-    with json_lines(out) as write:
-        from unembed.registry import load
+    from unembed.registry import load, modality_of
 
-        model = load(inverter, device=device, embedder=embedder)
+    model = load(inverter, device=device, embedder=embedder)
+    kind = modality_of(model)
+    to_files = None if kind is None else kind.write
+    if to_files is not None and not dry_run:
+        _make_folder(out, inverter)
+    with json_lines(None if to_files is not None else out) as write:
         if vectors is None:
             _note_cuts(model, inputs)
         search = settings_of(effort, steps=steps, beam=beam, max_queries=max_queries)
@@ -69,9 +76,13 @@ def invert(
                 max_queries=max_queries,
                 seed=seed,
                 on_step=on_step,
+                trace=to_files is not None,
             )
+        results = found.objects
+        if to_files is not None and out is not None:
+            results = [str(file) for file in to_files(out, model, inputs if given is None else None, found)]
         exact = [None] * len(found.objects) if given is not None else model.exact(list(inputs), found).tolist()
-        for index, reconstruction in enumerate(found.objects):
+        for index, reconstruction in enumerate(results):
             row = {
                 **({"index": index} if given is not None else {"input": inputs[index]}),
                 "reconstruction": reconstruction,
@@ -81,12 +92,21 @@ def invert(
                 "steps": int(found.steps[index]),
                 "queries": int(found.queries[index]),
             }
-            if as_json or out is not None:
+            if as_json or (out is not None and to_files is None):
                 write(row)
             else:
                 _show(row)
     if out is not None:
         click.echo(f"{len(found.objects)} reconstructions written to {out}", err=True)
+
+
+def _make_folder(out: Path | None, inverter: str) -> None:
+    if out is None:
+        raise InputError(f"what inverter {inverter!r} recovers are files: name a folder for them, --out DIR")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out} can't be a folder: {error.strerror}") from error
 
 
 def _show(row: dict[str, Any]) -> None:

@@ -27,7 +27,8 @@ class Report:
 
     def __call__(self, kind: str, step: int, values: dict[str, Any]) -> None:
         with open(self.folder / "log.jsonl", "a") as file:
-            print(json.dumps({"kind": kind, "step": step, **values}), file=file)
+            # A sample that is no text, as an image, is named by its kind.
+            print(json.dumps({"kind": kind, "step": step, **values}, default=str), file=file)
         if kind == "scalars":
             for name, value in values.items():
                 self.writer.add_scalar(name, value, step)

@@ -1,0 +1,110 @@
+"""The network as hypothesizer and corrector, bundled with the black box, the codec and the measures."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import unembed
+from unembed.checkpoint import Storage
+from unembed.interfaces import Corrector, Embedder, Hypothesizer
+from unembed_image.codec import ImageCodec
+from unembed_image.embedders import ImageEmbedder
+from unembed_image.metrics import image_metrics
+from unembed_image.network import ImageNetwork
+
+__all__ = ["build_inverter", "image_embedder", "open_checkpoint", "save_network"]
+
+
+class Guess(Hypothesizer):
+    """The image of no noise, then those of noises."""
+
+    def __init__(self, network: ImageNetwork) -> None:
+        self.network = network
+
+    def _hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
+        return self.network.write(target, None, None, _warmth(target, count), generator)
+
+
+class Correct(Corrector):
+    """The correction of no noise, then those of noises."""
+
+    def __init__(self, network: ImageNetwork) -> None:
+        self.network = network
+
+    def _correct(
+        self,
+        target: Tensor,
+        hypothesis: Tensor,
+        embedding: Tensor,
+        count: int,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        return self.network.write(target, hypothesis, embedding, _warmth(target, count), generator)
+
+
+def _warmth(target: Tensor, count: int) -> Tensor:
+    return (torch.arange(count, device=target.device) > 0).float().expand(len(target), -1)
+
+
+def image_embedder(name: str, device: torch.device | str) -> ImageEmbedder:
+    """The embedder of that name; raises InputError unless it is one of this plugin's."""
+    found: Embedder = unembed.load_embedder(name, device=device)
+    if not isinstance(found, ImageEmbedder):
+        raise unembed.InputError(f"embedder {name!r} takes {found.modality}, not images from this plugin's embedders")
+    return found
+
+
+def build_inverter(name: str, network: ImageNetwork, embedder: ImageEmbedder) -> unembed.Inverter:
+    """Bundle the parts."""
+    codec = ImageCodec(network.size)
+    return unembed.Inverter(
+        name=name,
+        embedder=embedder,
+        hypothesizer=Guess(network),
+        corrector=Correct(network),
+        codec=codec,
+        metrics=image_metrics(codec, embedder),
+    )
+
+
+def open_checkpoint(folder: Path, manifest: unembed.Manifest, device: torch.device) -> unembed.Inverter:
+    """The inverter of a checkpoint folder; raises CheckpointError."""
+    _, tensors = unembed.load_checkpoint(folder)
+    try:
+        network = ImageNetwork(**manifest.config)
+        network.load_state_dict(tensors)
+    except (TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise unembed.CheckpointError(f"{folder}: its manifest and its tensors disagree: {reason}") from error
+    return build_inverter(manifest.name, network.to(device).eval(), image_embedder(manifest.embedder["name"], device))
+
+
+def save_network(
+    folder: Path,
+    network: ImageNetwork,
+    embedder: ImageEmbedder,
+    *,
+    name: str,
+    config: dict[str, Any],
+    training: dict[str, Any],
+    quality: dict[str, Any],
+    storage: Storage,
+) -> None:
+    """Write a checkpoint that `unembed.load` opens."""
+    manifest = unembed.Manifest(
+        modality="image",
+        name=name,
+        summary=f"images of {network.size} × {network.size} pixels from {embedder.name}",
+        config=config,
+        embedder={
+            "name": embedder.name,
+            "dimension": embedder.dimension,
+            "fingerprint": unembed.fingerprint(embedder, ImageCodec(network.size)),
+        },
+        versions={"unembed": unembed.__version__, "torch": torch.__version__},
+        training=training,
+        quality=quality,
+    )
+    unembed.save_checkpoint(folder, network.state_dict(), manifest, storage=storage)

@@ -1,0 +1,81 @@
+"""What the image plugin offers. Heavy imports wait for the factories."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unembed.hooks import hookimpl
+from unembed.registry import EmbedderSpec, Modality
+
+if TYPE_CHECKING:
+    import torch
+
+    from unembed.checkpoint import Manifest
+    from unembed.interfaces import Embedder
+    from unembed.inverter import Inversion, Inverter
+    from unembed.training.recipe import Recipe
+
+
+@hookimpl
+def register_embedders() -> list[EmbedderSpec]:
+    return [
+        EmbedderSpec("clip", "an open_clip image tower: clip:MODEL/PRETRAINED, clip:MODEL/FILE or clip:FOLDER", _clip),
+        EmbedderSpec("features", "a layer of a torchvision or timm model: features:resnet50:avgpool", _features),
+        EmbedderSpec("probs", "class probabilities of a torchvision or timm model: probs:resnet50", _probs),
+        EmbedderSpec(
+            "efficientnet-lite0", "EfficientNet-Lite0 from its package: pooled features, or :probs", _efficientnet
+        ),
+    ]
+
+
+@hookimpl
+def register_modalities() -> list[Modality]:
+    return [Modality("image", "images as RGB in [0, 1]", _open, _recipe, read=_read, write=_write)]
+
+
+def _clip(argument: str, device: "torch.device") -> "Embedder":
+    from unembed_image.models import clip
+
+    return clip(argument, device)
+
+
+def _features(argument: str, device: "torch.device") -> "Embedder":
+    from unembed_image.models import layer_features
+
+    return layer_features(argument, device)
+
+
+def _probs(argument: str, device: "torch.device") -> "Embedder":
+    from unembed_image.models import class_probabilities
+
+    return class_probabilities(argument, device)
+
+
+def _efficientnet(argument: str, device: "torch.device") -> "Embedder":
+    from unembed_image.models import efficientnet_lite0
+
+    return efficientnet_lite0(argument, device)
+
+
+def _open(folder: Path, manifest: "Manifest", device: "torch.device") -> "Inverter":
+    from unembed_image.inverters import open_checkpoint
+
+    return open_checkpoint(folder, manifest, device)
+
+
+def _recipe(options: Mapping[str, Any]) -> "Recipe":
+    from unembed_image.recipe import ImageRecipe
+
+    return ImageRecipe(options)
+
+
+def _read(path: Path, *, column: str | None = None) -> list[Any]:
+    from unembed_image.files import read_images
+
+    return read_images(path, column=column)
+
+
+def _write(folder: Path, inverter: "Inverter", inputs: Sequence[Any] | None, found: "Inversion") -> list[Path]:
+    from unembed_image.sheet import write_images
+
+    return write_images(folder, inverter, inputs, found)

@@ -1,0 +1,76 @@
+"""What `unembed invert` leaves in its folder: a PNG for each reconstruction, and one picture to look at them all."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from unembed.inverter import Inversion, Inverter
+
+__all__ = ["contact_sheet", "write_images"]
+
+STEPS = (0, 1, 5, 20)
+ROWS = 32  # at most, on one contact sheet
+CELL = 128  # smallest side of a picture on it
+MARGIN, LINE = 8, 18
+
+
+def write_images(folder: Path, inverter: Inverter, inputs: Sequence[Any] | None, found: Inversion) -> list[Path]:
+    """Write `NUMBER-NAME.png` for each result and `contact-sheet.png`; the paths of the results, in order.
+
+    `inputs` are the originals' files, None where only vectors were given.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    digits = len(str(len(found.objects) - 1))
+    paths = []
+    for number, image in enumerate(found.objects):
+        name = "vector" if inputs is None else Path(str(inputs[number])).stem
+        paths.append(folder / f"{number:0{digits}}-{name}.png")
+        image.save(paths[-1])
+    contact_sheet(inverter, inputs, found).save(folder / "contact-sheet.png")
+    return paths
+
+
+def contact_sheet(inverter: Inverter, inputs: Sequence[Any] | None, found: Inversion) -> Image.Image:
+    """The first 32 results, a row each: the original as the inverter sees it, steps 0, 1, 5 and 20, and the last.
+
+    Under each reconstruction stands its similarity; without a trace there is only the result.
+    """
+    count = min(ROWS, len(found.objects))
+    columns: list[tuple[str, list[Image.Image], list[str]]] = []
+    if inputs is not None:
+        originals = inverter.codec.decode(inverter.codec.encode(list(inputs[:count])))
+        columns.append(("original", originals, [Path(str(name)).name for name in inputs[:count]]))
+    if found.trace is None:
+        columns.append(("result", found.objects[:count], _captions(found.similarity[:count])))
+    else:
+        last = found.trace[-1].number
+        for number in (*(step for step in STEPS if step < last), last):
+            step = found.trace[number]
+            images = inverter.codec.decode(step.signals[:count])
+            columns.append((f"step {number}", images, _captions(step.similarity[:count])))
+    return _drawn(columns, count)
+
+
+def _captions(similarity: Tensor) -> list[str]:
+    return [f"{value:.4f}" for value in similarity.tolist()]
+
+
+def _drawn(columns: Sequence[tuple[str, list[Image.Image], list[str]]], count: int) -> Image.Image:
+    side = max(CELL, columns[0][1][0].width)
+    font = ImageFont.load_default(size=12)
+    wide, high = side + MARGIN, side + LINE + MARGIN
+    sheet = Image.new("RGB", (MARGIN + wide * len(columns), MARGIN + LINE + high * count), "white")
+    draw = ImageDraw.Draw(sheet)
+    for place, (title, images, captions) in enumerate(columns):
+        left = MARGIN + place * wide
+        draw.text((left, MARGIN // 2), title, fill="black", font=font)
+        for row, (image, caption) in enumerate(zip(images, captions, strict=True)):
+            top = MARGIN + LINE + row * high
+            sheet.paste(image.resize((side, side), Image.Resampling.NEAREST), (left, top))
+            while draw.textlength(caption, font=font) > side:
+                caption = caption[:-2] + "…"
+            draw.text((left, top + side + 1), caption, fill="black", font=font)
+    return sheet

@@ -1,0 +1,76 @@
+"""The contract, on an inverter of a trained toy; that steps help; that damaged checkpoints are refused."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+import unembed
+from unembed.testing import check_inverter, check_plugin
+from unembed_image.inverters import build_inverter
+from unembed_image.models import efficientnet_lite0
+from unembed_image.network import ImageNetwork
+
+from .conftest import pictures
+
+UNSEEN = pictures(24, seed=9)
+
+
+@pytest.mark.slow
+def test_the_trained_inverter_conforms(trained) -> None:
+    check_inverter(unembed.load(str(trained), device="cpu"), UNSEEN[:4])
+
+
+@pytest.mark.slow
+def test_cosine_rises_with_training_and_with_steps(trained) -> None:
+    inverter = unembed.load(str(trained), device="cpu")
+    vectors = inverter.embed(UNSEEN)
+    torch.manual_seed(0)
+    network = ImageNetwork(**inverter.manifest.config).eval()
+    untrained = build_inverter("untrained", network, inverter.embedder).invert(vectors, steps=0, beam=4)
+    reached = [inverter.invert(vectors, steps=steps, beam=4).similarity.mean() for steps in (0, 1, 5)]
+    assert untrained.similarity.mean() + 0.1 < reached[0] < reached[1] < reached[2]
+
+
+@pytest.mark.slow
+def test_candidates_differ(trained) -> None:
+    inverter = unembed.load(str(trained), device="cpu")
+    made = inverter.hypothesizer.hypothesize(inverter.embed(UNSEEN[:2]), 4, torch.Generator().manual_seed(0))
+    assert all(len(torch.unique(row, dim=0)) == 4 for row in made)
+
+
+@pytest.mark.slow
+def test_an_inverter_of_probabilities_conforms() -> None:
+    """Untrained: the contract asks for no quality."""
+    box = efficientnet_lite0("probs", torch.device("cpu"))
+    torch.manual_seed(0)
+    network = ImageNetwork(
+        dimension=box.dimension,
+        size=32,
+        patch=8,
+        width=32,
+        layers=1,
+        heads=2,
+        tokens=2,
+        noise=4,
+        draws=1,
+        space="log",
+    )
+    inverter = build_inverter("untrained", network.eval(), box)
+    assert {"ssim", "psnr", "retrieval_top1", "agreement_top1", "agreement_top5"} == set(inverter.metrics)
+    check_inverter(inverter, inverter.codec.probes[:2])
+
+
+def test_the_plugin_conforms() -> None:
+    assert not [outcome for outcome in check_plugin("image")["plugin image"] if outcome.status == "failed"]
+
+
+@pytest.mark.slow
+def test_a_manifest_of_another_network_is_refused(trained, tmp_path) -> None:
+    folder = shutil.copytree(trained, tmp_path / "checkpoint")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["config"]["width"] = 32
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(unembed.CheckpointError, match="manifest and its tensors disagree"):
+        unembed.load(str(folder), device="cpu")

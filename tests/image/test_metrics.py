@@ -1,0 +1,58 @@
+"""The measures by hand, and what is best."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from unembed.interfaces import Embedder
+from unembed_image.codec import ImageCodec
+from unembed_image.metrics import Agreement, Psnr, Retrieval, Ssim
+
+CODEC = ImageCodec(16)
+GREYS = [np.full((16, 16, 3), level, np.uint8) for level in (0, 51, 102, 255)]
+
+
+class Brightness(Embedder):
+    """The mean brightness, as a vector on the unit circle and as three classes: dark, middling, bright."""
+
+    def __init__(self, classes: bool) -> None:
+        super().__init__(name="brightness", modality="image", dimension=3 if classes else 2, normalized=False)
+        self.classes = classes
+
+    def _embed(self, signals):
+        level = signals.mean((1, 2, 3))
+        if self.classes:
+            return -(level[:, None] - torch.tensor([0.0, 0.5, 1.0])).abs()
+        return torch.stack([level.cos(), level.sin()], 1)
+
+
+def value(metric, references, reconstructions) -> float:
+    return metric.aggregate(metric.statistics(references, reconstructions).sum(0))
+
+
+def test_psnr_by_hand() -> None:
+    assert value(Psnr(CODEC), GREYS[:1], GREYS[1:2]) == pytest.approx(20 * math.log10(5), abs=1e-4)
+    assert value(Psnr(CODEC), GREYS, GREYS) == pytest.approx(58.92, abs=0.01)
+
+
+def test_ssim_by_hand() -> None:
+    """Of two flat images only the luminance term is left: (2ab + c) / (a² + b² + c)."""
+    wanted = (2 * 0.2 * 0.4 + 1e-4) / (0.2**2 + 0.4**2 + 1e-4)
+    assert value(Ssim(CODEC), GREYS[1:2], GREYS[2:3]) == pytest.approx(wanted, abs=1e-4)
+    assert value(Ssim(CODEC), GREYS, GREYS) == pytest.approx(1)
+
+
+def test_agreement_by_hand() -> None:
+    judge = Brightness(classes=True)
+    pairs = ([GREYS[0], GREYS[0], GREYS[3]], [GREYS[1], GREYS[2], GREYS[0]])  # agree, next best, last
+    assert value(Agreement(CODEC, judge, 1), *pairs) == pytest.approx(1 / 3)
+    assert value(Agreement(CODEC, judge, 2), *pairs) == pytest.approx(2 / 3)
+
+
+def test_retrieval_by_hand() -> None:
+    metric = Retrieval(CODEC, Brightness(classes=False))
+    assert value(metric, GREYS, GREYS) == 1
+    assert value(metric, GREYS, [GREYS[0], GREYS[0], GREYS[2], GREYS[2]]) == 0.5
+    assert value(metric, [GREYS[0]] * 2, [GREYS[0]] * 2) == 0  # equally near to both
