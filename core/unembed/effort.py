@@ -1,4 +1,4 @@
-"""How hard to search: named sets of the loop's settings, each about four times the queries of the one before."""
+"""How hard to search: named sets of the loop's settings."""
 
 from dataclasses import dataclass, replace
 
