@@ -8,7 +8,18 @@ from torch.nn import functional as F
 
 from unembed_text.attention import attend, cross_attention, merge_heads, own_attention, split_heads
 
-__all__ = ["decoder_layer", "encoder_layer", "finish", "norm", "pick", "project", "token_loss", "weights_of"]
+__all__ = [
+    "decoder_layer",
+    "drop",
+    "encoder_layer",
+    "finish",
+    "leave",
+    "norm",
+    "pick",
+    "project",
+    "token_loss",
+    "weights_of",
+]
 
 
 def norm(weight: Tensor, x: Tensor) -> Tensor:
@@ -16,12 +27,40 @@ def norm(weight: Tensor, x: Tensor) -> Tensor:
     return F.rms_norm(x.float(), (x.shape[-1],), weight, 1e-6).to(x.dtype)
 
 
+def drop(x: Tensor, rate: float, seed: Tensor | None) -> Tensor:
+    """Dropout by `seed`, an int32 scalar on the device; without one `x` itself.
+
+    Its random bits are a hash of each number's place (the finalizer `lowbias32` of Wellons, *Prospecting for hash
+    functions*, 2018), ten operations where a generator such as Philox takes a hundred: those are a sixth of a layer.
+    """
+    if seed is None:
+        return x
+    bits = torch.arange(x.numel(), dtype=torch.int32, device=x.device).view(x.shape) * -1640531527 + seed
+    bits = (bits ^ ((bits >> 16) & 0xFFFF)) * 2146121005
+    bits = (bits ^ ((bits >> 15) & 0x1FFFF)) * -2073254261
+    bits = (bits ^ ((bits >> 16) & 0xFFFF)) & 0x7FFFFFFF
+    return torch.where(bits >= int(rate * 2**31), x * (1 / (1 - rate)), 0)
+
+
+def leave(x: Tensor, scale: Tensor, rate: float, seed: Tensor | None) -> Tensor:
+    """The last norm of a half, with dropout."""
+    return drop(norm(scale, x), rate, seed)
+
+
 def encoder_layer(
-    x: Tensor, bias: Tensor, mask: Tensor, heads: int, rate: float, training: bool, weights: Sequence[Tensor]
+    x: Tensor,
+    bias: Tensor,
+    mask: Tensor,
+    heads: int,
+    rate: float,
+    seeds: Tensor | None,
+    training: bool,
+    weights: Sequence[Tensor],
 ) -> Tensor:
-    """States `[N, S, width]` after one block; `bias` and `mask` as `own_attention` takes them."""
-    x = _own(x, bias, mask, heads, rate, training, weights[:5])
-    return x + F.dropout(_feed(x, weights[5:], training), rate, training)
+    """States `[N, S, width]` after one block; `bias` and `mask` as `own_attention` takes them, `seeds` as `drop`."""
+    first, second, *_ = _each(seeds)
+    x = x + drop(_own(x, bias, mask, heads, training, weights[:5]), rate, first)
+    return x + drop(_feed(x, weights[5:], training), rate, second)
 
 
 def decoder_layer(
@@ -31,16 +70,18 @@ def decoder_layer(
     mask: Tensor,
     heads: int,
     rate: float,
+    seeds: Tensor | None,
     training: bool,
     weights: Sequence[Tensor],
 ) -> Tensor:
     """Hidden states `[N, L, width]` after one block that also reads encoder `states` under `mask`."""
-    x = _own(x, bias, None, heads, rate, training, weights[:5])
-    scale, q, k, v, leave = weights[5:10]
+    first, second, third, *_ = _each(seeds)
+    x = x + drop(_own(x, bias, None, heads, training, weights[:5]), rate, first)
+    scale, q, k, v, out = weights[5:10]
     pair = _joint(states, (k, v), training)
     mixed = cross_attention(F.linear(norm(scale, x), q), pair, mask, heads)
-    x = x + F.dropout(F.linear(mixed, leave), rate, training)
-    return x + F.dropout(_feed(x, weights[10:], training), rate, training)
+    x = x + drop(F.linear(mixed, out), rate, second)
+    return x + drop(_feed(x, weights[10:], training), rate, third)
 
 
 def project(x: Tensor, heads: int, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -62,9 +103,9 @@ def finish(
 ) -> Tensor:
     """A decoding step's layer after `project`; beams stand where positions stand in training."""
     x = x + F.linear(merge_heads(attend(query, *own, bias)), weights[0])
-    scale, q, _, _, leave = weights[1:6]
+    scale, q, _, _, out = weights[1:6]
     query = split_heads(F.linear(norm(scale, x), q), heads)
-    x = x + F.linear(merge_heads(attend(query, *cross, mask)), leave)
+    x = x + F.linear(merge_heads(attend(query, *cross, mask)), out)
     return x + _feed(x, weights[6:])
 
 
@@ -93,21 +134,22 @@ def weights_of(block: nn.Module) -> list[Tensor]:
     return found
 
 
-def _own(
-    x: Tensor, bias: Tensor, mask: Tensor | None, heads: int, rate: float, training: bool, weights: Sequence[Tensor]
-) -> Tensor:
-    scale, q, k, v, leave = weights
-    mixed = own_attention(_joint(norm(scale, x), (q, k, v), training), bias, mask, heads)
-    return x + F.dropout(F.linear(mixed, leave), rate, training)
+def _each(seeds: Tensor | None) -> Sequence[Tensor | None]:
+    return (None, None, None) if seeds is None else seeds.unbind()
+
+
+def _own(x: Tensor, bias: Tensor, mask: Tensor | None, heads: int, training: bool, weights: Sequence[Tensor]) -> Tensor:
+    scale, q, k, v, out = weights
+    return F.linear(own_attention(_joint(norm(scale, x), (q, k, v), training), bias, mask, heads), out)
 
 
 def _feed(x: Tensor, weights: Sequence[Tensor], training: bool = False) -> Tensor:
     scale, *parts = weights
     if len(parts) == 2:  # T5's first version
         return F.linear(F.relu(F.linear(norm(scale, x), parts[0])), parts[1])
-    enter, gate, leave = parts
+    enter, gate, out = parts
     enter, gate = _joint(norm(scale, x), (enter, gate), training).chunk(2, -1)
-    return F.linear(F.gelu(enter, approximate="tanh") * gate, leave)
+    return F.linear(F.gelu(enter, approximate="tanh") * gate, out)
 
 
 def _joint(x: Tensor, weights: Sequence[Tensor], training: bool) -> Tensor:

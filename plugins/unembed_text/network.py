@@ -7,6 +7,7 @@ point: one code path for training and for cached generation, no masks where ther
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +110,8 @@ class T5Network(nn.Module, ABC):
         self.heads = t5.num_heads
         never = torch.tensor([special.pad, special.start], device="cpu")  # also where the rest has no storage yet
         self.register_buffer("never", never, persistent=False)
+        self.drop = layers.drop
+        self.leave = layers.leave
         self.encoder_layer = layers.encoder_layer
         self.decoder_layer = layers.decoder_layer
         self.token_loss = layers.token_loss
@@ -120,9 +123,10 @@ class T5Network(nn.Module, ABC):
         """Compile what repeats: the layers, the loss and the halves of a decoding step."""
         # Shapes vary from the first batch on; numbers of heads and the like don't.
         torch._dynamo.config.specialize_int = True
+        torch._dynamo.config.specialize_float = True
         # Training, evaluation, first guesses and corrections each have a variant of the one layer.
         torch._dynamo.config.recompile_limit = 32
-        for name in ("encoder_layer", "decoder_layer", "token_loss", "project", "finish", "pick"):
+        for name in ("drop", "leave", "encoder_layer", "decoder_layer", "token_loss", "project", "finish", "pick"):
             setattr(self, name, torch.compile(getattr(self, name), dynamic=True))
 
     @abstractmethod
@@ -134,17 +138,18 @@ class T5Network(nn.Module, ABC):
 
     def encoded(self, x: Tensor, hypothesis: Tensor | None) -> tuple[Tensor, Tensor]:
         """States and mask of inputs `[N, S, width]` that end in those of `hypothesis`, if there is one."""
-        x = F.dropout(x, self.dropout, self.training)
+        encoder = self.t5.encoder
+        seeds, (begin, end, *_) = self.seeds(len(encoder.block), x.device)
+        x = self.drop(x, self.dropout, begin)
         mask = torch.zeros(x.shape[:2], device=x.device)
         if hypothesis is not None:
             mask[:, -hypothesis.shape[1] :].masked_fill_(hypothesis == self.special.pad, -1e9)
         mask = mask[:, None, None]
-        encoder = self.t5.encoder
         attention = encoder.block[0].layer[0].SelfAttention
         bias = attention.compute_bias(x.shape[1], x.shape[1], device=x.device)
-        for block in encoder.block:
-            x = self.encoder_layer(x, bias, mask, self.heads, self.dropout, self.training, weights_of(block))
-        return F.dropout(norm(encoder.final_layer_norm.weight, x), self.dropout, self.training), mask
+        for block, seed in zip(encoder.block, seeds, strict=True):
+            x = self.encoder_layer(x, bias, mask, self.heads, self.dropout, seed, self.training, weights_of(block))
+        return self.leave(x, encoder.final_layer_norm.weight, self.dropout, end), mask
 
     def forward(
         self,
@@ -163,14 +168,25 @@ class T5Network(nn.Module, ABC):
     def read(self, states: Tensor, mask: Tensor, signals: Tensor) -> Tensor:
         """Last hidden states `[N, L + 1, width]` before each token of `signals` `[N, L]` and after the last."""
         ids = torch.cat([torch.full_like(signals[:, :1], self.special.start), signals], 1)
-        x = F.dropout(_working(self.t5.shared(ids)), self.dropout, self.training)
         decoder = self.t5.decoder
+        seeds, (begin, end, *_) = self.seeds(len(decoder.block), ids.device)
+        x = self.drop(_working(self.t5.shared(ids)), self.dropout, begin)
         bias = decoder.block[0].layer[0].SelfAttention.compute_bias(x.shape[1], x.shape[1], device=x.device)
         future = torch.ones(x.shape[1], x.shape[1], device=x.device, dtype=torch.bool).triu(1)
         bias = bias.masked_fill(future, -1e9)
-        for block in decoder.block:
-            x = self.decoder_layer(x, bias, states, mask, self.heads, self.dropout, self.training, weights_of(block))
-        return F.dropout(norm(decoder.final_layer_norm.weight * self.scale, x), self.dropout, self.training)
+        for block, seed in zip(decoder.block, seeds, strict=True):
+            x = self.decoder_layer(
+                x, bias, states, mask, self.heads, self.dropout, seed, self.training, weights_of(block)
+            )
+        return self.leave(x, decoder.final_layer_norm.weight * self.scale, self.dropout, end)
+
+    def seeds(self, blocks: int, device: torch.device) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None]]:
+        """Those of the blocks' dropout, and of what is before and after them; None where there is no dropout."""
+        if not (self.training and self.dropout):
+            return [None] * blocks, [None] * 2
+        # In fours, so that each row is as aligned as a compiled layer expects.
+        rows = torch.randint(-(2**31), 2**31, (blocks + 1, 4), dtype=torch.int32, device=device).unbind()
+        return rows[:-1], rows[-1].unbind()
 
     def start(self, states: Tensor, mask: Tensor, *, beams: int, length: int) -> Cache:
         """An empty cache over encoder states `[R, S, width]` for `length` tokens of `beams` texts a row."""
