@@ -35,7 +35,7 @@ def drop(x: Tensor, rate: float, seed: Tensor | None) -> Tensor:
     """
     if seed is None:
         return x
-    bits = torch.arange(x.numel(), dtype=torch.int32, device=x.device).view(x.shape) * -1640531527 + seed
+    bits = torch.arange(x.numel(), dtype=torch.int32, device=x.device).view(x.shape) ^ seed
     bits = (bits ^ ((bits >> 16) & 0xFFFF)) * 2146121005
     bits = (bits ^ ((bits >> 15) & 0x1FFFF)) * -2073254261
     bits = (bits ^ ((bits >> 16) & 0xFFFF)) & 0x7FFFFFFF
