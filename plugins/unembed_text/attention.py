@@ -1,12 +1,13 @@
 """Attention as T5 has it: unscaled scores plus biases, over heads that lie side by side in one tensor."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 try:
-    from unembed_text import fused
+    from unembed_text import fused, fused_decoding
 except ImportError:  # Triton comes with the CUDA builds of torch
-    fused = None  # type: ignore[assignment]
+    fused = fused_decoding = None  # type: ignore[assignment]
 
 __all__ = ["attend", "cross_attention", "logsumexp", "merge_heads", "own_attention", "split_heads"]
 
@@ -43,16 +44,24 @@ def cross_attention(query: Tensor, pair: Tensor, mask: Tensor, heads: int) -> Te
     return merge_heads(attend(split_heads(query, heads), key, value, mask))
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """Attention written out, for heads `[N, H, L, d]` and a bias that broadcasts to `[N, H, L, S]`."""
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, seen: Tensor | None = None) -> Tensor:
+    """Attention written out, for heads `[N, H, L, d]` and a bias that broadcasts to `[N, H, L, S]`.
+
+    `seen` `[N, L, S]` says which keys each query may look at: all, if it is None.
+    """
     # T5 doesn't scale the scores; its initialisation does.
-    if query.shape[2] == 1:
-        if fused is not None and query.is_cuda and fused.fits(1, key.shape[2], key.shape[3]):
-            return fused.single_attention(query, key, value, bias)
+    length, keys, width = query.shape[2], key.shape[2], key.shape[3]
+    kernels = fused_decoding is not None and query.is_cuda and bias.shape[2] == 1
+    if kernels and length > 1 and not torch.is_grad_enabled() and fused.fits(length, 1, width):
+        return fused_decoding.beam_attention(query, key, value, bias, seen)
+    if seen is not None:
+        bias = bias.masked_fill(~seen[:, None], -1e9)
+    if length == 1:
+        if kernels and fused.fits(1, keys, width):
+            return fused_decoding.single_attention(query, key, value, bias)
         scores = (query.float() * key.float()).sum(-1)[:, :, None]
         mixed = (scores + bias).softmax(-1).transpose(-1, -2) * value.float()
         return mixed.sum(2, keepdim=True).to(value.dtype)
-    length = query.shape[2]
     if query.is_cuda:
         query, key, value, bias = aligned(query, key, value, bias)
     scores = (query @ key.transpose(-1, -2)).float() + bias
@@ -61,7 +70,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
 
 def logsumexp(x: Tensor) -> Tensor:
     """Over the last dimension of `[..., V]`, as float32 `[...]`."""
-    return x.float().logsumexp(-1) if fused is None or not x.is_cuda else fused.logsumexp(x)
+    return x.float().logsumexp(-1) if fused_decoding is None or not x.is_cuda else fused_decoding.logsumexp(x)
 
 
 def aligned(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> tuple[Tensor, ...]:

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["fits", "fused_attention", "logsumexp", "single_attention"]
+__all__ = ["LONGEST", "fits", "fused_attention"]
 
 LONGEST = 128  # positions of a tile
 ROWS = 16  # rows whose bias gradients one program adds up
@@ -35,44 +35,6 @@ def fused_attention(joint: Tensor, pair: Tensor | None, bias: Tensor | None, mas
     bias = nothing if bias is None else bias[0].float().contiguous()
     mask = nothing if mask is None else mask[:, 0, 0].float().contiguous()
     return _attention(joint.contiguous(), pair, bias, mask, heads)
-
-
-def logsumexp(x: Tensor) -> Tensor:
-    """Over the last dimension of `[..., V]`, as float32 `[...]`, without a float32 copy of `x`."""
-    rows = x.flatten(0, -2)
-    out = torch.empty(len(rows), dtype=torch.float32, device=x.device)
-    if len(rows):
-        _logsumexp[(len(rows),)](rows, out, rows.stride(0), rows.shape[1], BLOCK=4096)
-    return out.view(x.shape[:-1])
-
-
-@torch.library.triton_op("unembed_text::single_attention", mutates_args=())
-def single_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """Attention of one query a row `[R, H, 1, d]` to `key` and `value` `[R, H, S, d]`, without a gradient.
-
-    `bias` broadcasts to the scores `[R, H, 1, S]`. Reads every key and value once, wherever they lie.
-    """
-    rows, heads, _, width = query.shape
-    bias = bias.expand(rows, heads, 1, key.shape[2])
-    out = query.new_empty(query.shape)
-    torch.library.wrap_triton(_single)[(rows, heads)](
-        query,
-        key,
-        value,
-        bias,
-        out,
-        *query.stride()[:2],
-        *key.stride()[:3],
-        *value.stride()[:3],
-        bias.stride(0),
-        bias.stride(1),
-        bias.stride(3),
-        key.shape[2],
-        TK=64 if key.shape[2] <= 64 else LONGEST,  # few tiles: decoding meets every length
-        D=width,
-        num_warps=2,
-    )
-    return out
 
 
 @torch.library.custom_op("unembed_text::attention", mutates_args=())
@@ -213,42 +175,6 @@ def _backward(
     if HAS_BIAS:
         place = ((chunk * tl.num_programs(1) + head) * queries + i) * keys + j[None, :]
         tl.store(bias_grad + place, total, mask=in_q & (j[None, :] < keys))
-
-
-@triton.jit(do_not_specialize=["keys"])
-def _single(
-    q, k, v, bias, out, q_row, q_head, k_row, k_head, k_place, v_row, v_head, v_place, b_row, b_head, b_place, keys,
-    TK: tl.constexpr, D: tl.constexpr,
-):  # fmt: skip
-    row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    j, d = tl.arange(0, TK), tl.arange(0, D)
-    inside = j < keys
-    query = tl.load(q + row * q_row + head * q_head + d).to(tl.float32)
-    at_k, at_v = row * k_row + head * k_head, row * v_row + head * v_head
-    key = tl.load(k + at_k + j[:, None] * k_place + d[None, :], mask=inside[:, None], other=0.0).to(tl.float32)
-    value = tl.load(v + at_v + j[:, None] * v_place + d[None, :], mask=inside[:, None], other=0.0).to(tl.float32)
-    scores = tl.sum(key * query[None, :], 1)
-    scores += tl.load(bias + row * b_row + head * b_head + j * b_place, mask=inside, other=0.0)
-    scores = tl.where(inside, scores, -1e30)
-    weights = tl.exp(scores - tl.max(scores, 0))
-    mixed = tl.sum(value * weights[:, None], 0) / tl.sum(weights, 0)
-    tl.store(out + (row * tl.num_programs(1) + head) * D + d, mixed.to(out.dtype.element_ty))
-
-
-@triton.jit
-def _logsumexp(x, out, stride, size, BLOCK: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64)
-    place = tl.arange(0, BLOCK)
-    top = tl.full([BLOCK], -1e30, tl.float32)
-    total = tl.zeros([BLOCK], tl.float32)
-    for start in range(0, size, BLOCK):
-        inside = start + place < size
-        value = tl.load(x + row * stride + start + place, mask=inside, other=float("-inf")).to(tl.float32)
-        higher = tl.maximum(top, value)
-        total = total * tl.exp(top - higher) + tl.exp(value - higher)
-        top = higher
-    highest = tl.max(top, 0)
-    tl.store(out + row, highest + tl.log(tl.sum(total * tl.exp(top - highest), 0)))
 
 
 @triton.jit

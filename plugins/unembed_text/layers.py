@@ -96,13 +96,14 @@ def finish(
     query: Tensor,
     own: tuple[Tensor, Tensor],
     bias: Tensor,
+    seen: Tensor | None,
     cross: tuple[Tensor, Tensor],
     mask: Tensor,
     heads: int,
     weights: Sequence[Tensor],
 ) -> Tensor:
     """A decoding step's layer after `project`; beams stand where positions stand in training."""
-    x = x + F.linear(merge_heads(attend(query, *own, bias)), weights[0])
+    x = x + F.linear(merge_heads(attend(query, *own, bias, seen)), weights[0])
     scale, q, _, _, out = weights[1:6]
     query = split_heads(F.linear(norm(scale, x), q), heads)
     x = x + F.linear(merge_heads(attend(query, *cross, mask)), out)

@@ -213,13 +213,14 @@ class T5Network(nn.Module, ABC):
         begin, filled = cache.filled, cache.filled + beams
         cache.lineage[:, :, begin:filled] = torch.eye(beams, dtype=torch.bool, device=x.device)
         end = -(-filled // cache.granule) * cache.granule
-        bias = bias[..., cache.places[:end].clamp_max(cache.length)]
-        bias = bias.masked_fill(~cache.lineage[:, None, :, :end], -1e9)
+        places = cache.places[:end]
+        bias = bias[..., places.clamp_max(cache.length)].masked_fill(places > cache.length, -1e9)
+        seen = None if beams == 1 else cache.lineage[:, :, :end]  # a lone beam has all of the past
         for block, (keys, values), cross in zip(decoder.block, cache.own, cache.cross, strict=True):
             weights = weights_of(block)
             query, keys[:, :, begin:filled], values[:, :, begin:filled] = self.project(x, self.heads, weights[:4])
             own = keys[:, :, :end], values[:, :, :end]
-            x = self.finish(x, query, own, bias, cross, cache.mask, self.heads, weights[4:])
+            x = self.finish(x, query, own, bias, seen, cross, cache.mask, self.heads, weights[4:])
         cache.filled, cache.length = filled, cache.length + 1
         return norm(decoder.final_layer_norm.weight * self.scale, x)
 

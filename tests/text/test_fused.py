@@ -9,7 +9,8 @@ import pytest
 CHECK = """
 import torch
 from unembed_text.attention import attend, merge_heads, split_heads
-from unembed_text.fused import fits, fused_attention, logsumexp, single_attention
+from unembed_text.fused import fits, fused_attention
+from unembed_text.fused_decoding import beam_attention, logsumexp, single_attention
 
 torch.manual_seed(0)
 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -38,6 +39,16 @@ for shape in ((7, 1, 1, 33), (1, heads, 1, 33), (7, heads, 1, 33)):
     bias = torch.randn(shape, device=device)
     plain = torch.softmax(query @ key.transpose(2, 3) + bias, -1) @ value
     assert torch.allclose(single_attention(query, key, value, bias), plain, atol=1e-5), shape
+query = torch.randn(7, 5, heads, width, device=device).transpose(1, 2)  # five beams
+seen = torch.rand(7, 5, 70, device=device) < 0.4
+seen[..., 0] = True
+for keys, shape in ((33, (7, 1, 1, 33)), (33, (1, heads, 1, 33)), (70, (1, heads, 1, 70))):
+    key, value = torch.randn(2, 7, heads, 80, width, device=device)[..., :keys, :]
+    bias = torch.randn(shape, device=device)
+    for own in (None, seen[..., :keys]):
+        scores = query @ key.transpose(2, 3) + bias
+        plain = torch.softmax(scores if own is None else scores.masked_fill(~own[:, None], -torch.inf), -1) @ value
+        assert torch.allclose(beam_attention(query, key, value, bias, own), plain, atol=1e-5), (keys, shape)
 x = torch.randn(3, 5, 9001, device=device) * 3
 x[..., 7] = -torch.inf
 assert torch.allclose(logsumexp(x), x.logsumexp(-1), atol=1e-5)

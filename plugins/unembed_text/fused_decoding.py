@@ -1,0 +1,156 @@
+"""Kernels for decoding on CUDA devices: attention over cached keys and values, and the normaliser of a vocabulary.
+
+Keys and values are read once, wherever they lie in their buffers, and scores stay in registers (as in Dao et al.,
+*FlashAttention*, NeurIPS 2022): the scores of a row's beams over all of their slots are many times larger than the
+keys. None of these has a gradient.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+__all__ = ["beam_attention", "logsumexp", "single_attention"]
+
+TILE = 64  # slots looked at together
+
+
+def logsumexp(x: Tensor) -> Tensor:
+    """Over the last dimension of `[..., V]`, as float32 `[...]`, without a float32 copy of `x`."""
+    rows = x.flatten(0, -2)
+    out = torch.empty(len(rows), dtype=torch.float32, device=x.device)
+    if len(rows):
+        _logsumexp[(len(rows),)](rows, out, rows.stride(0), rows.shape[1], BLOCK=4096)
+    return out.view(x.shape[:-1])
+
+
+@torch.library.triton_op("unembed_text::single_attention", mutates_args=())
+def single_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """Attention of one query a row `[R, H, 1, d]` to `key` and `value` `[R, H, S, d]`, without a gradient.
+
+    `bias` broadcasts to the scores `[R, H, 1, S]`. Reads every key and value once, wherever they lie.
+    """
+    rows, heads, _, width = query.shape
+    bias = bias.expand(rows, heads, 1, key.shape[2])
+    out = query.new_empty(query.shape)
+    torch.library.wrap_triton(_single)[(rows, heads)](
+        query,
+        key,
+        value,
+        bias,
+        out,
+        *query.stride()[:2],
+        *key.stride()[:3],
+        *value.stride()[:3],
+        bias.stride(0),
+        bias.stride(1),
+        bias.stride(3),
+        key.shape[2],
+        TK=64 if key.shape[2] <= 64 else 128,  # few tiles: decoding meets every length
+        D=width,
+        num_warps=2,
+    )
+    return out
+
+
+def beam_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, seen: Tensor | None) -> Tensor:
+    """Attention of a row's beams `[R, H, B, d]` to the `key` and `value` `[R, H, S, d]` that they share.
+
+    `bias` broadcasts to `[R, H, 1, S]` and is added to every beam's scores; `seen` `[R, B, S]` says which slots are a
+    beam's own past, all of them if it is None.
+    """
+    rows, heads, beams, width = query.shape
+    bias = bias.expand(rows, heads, 1, key.shape[2])
+    out = query.new_empty(rows, beams, heads, width).transpose(1, 2)  # heads of a beam side by side, as they are merged
+    _beams[(rows, heads)](
+        query,
+        key,
+        value,
+        bias,
+        bias if seen is None else seen,
+        out,
+        *query.stride()[:3],
+        *key.stride()[:3],
+        *value.stride()[:3],
+        bias.stride(0),
+        bias.stride(1),
+        bias.stride(3),
+        *((0, 0) if seen is None else seen.stride()[:2]),
+        *out.stride()[:3],
+        beams,
+        key.shape[2],
+        HAS_SEEN=seen is not None,
+        TQ=max(16, triton.next_power_of_2(beams)),
+        TK=TILE,
+        D=width,
+    )
+    return out
+
+
+@triton.jit(do_not_specialize=["keys"])
+def _single(
+    q, k, v, bias, out, q_row, q_head, k_row, k_head, k_place, v_row, v_head, v_place, b_row, b_head, b_place, keys,
+    TK: tl.constexpr, D: tl.constexpr,
+):  # fmt: skip
+    row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    j, d = tl.arange(0, TK), tl.arange(0, D)
+    inside = j < keys
+    query = tl.load(q + row * q_row + head * q_head + d).to(tl.float32)
+    at_k, at_v = row * k_row + head * k_head, row * v_row + head * v_head
+    key = tl.load(k + at_k + j[:, None] * k_place + d[None, :], mask=inside[:, None], other=0.0).to(tl.float32)
+    value = tl.load(v + at_v + j[:, None] * v_place + d[None, :], mask=inside[:, None], other=0.0).to(tl.float32)
+    scores = tl.sum(key * query[None, :], 1)
+    scores += tl.load(bias + row * b_row + head * b_head + j * b_place, mask=inside, other=0.0)
+    scores = tl.where(inside, scores, -1e30)
+    weights = tl.exp(scores - tl.max(scores, 0))
+    mixed = tl.sum(value * weights[:, None], 0) / tl.sum(weights, 0)
+    tl.store(out + (row * tl.num_programs(1) + head) * D + d, mixed.to(out.dtype.element_ty))
+
+
+@triton.jit(do_not_specialize=["beams", "keys"])
+def _beams(
+    q, k, v, bias, seen, out, q_row, q_head, q_beam, k_row, k_head, k_place, v_row, v_head, v_place,
+    b_row, b_head, b_place, s_row, s_beam, o_row, o_head, o_beam, beams, keys,
+    HAS_SEEN: tl.constexpr, TQ: tl.constexpr, TK: tl.constexpr, D: tl.constexpr,
+):  # fmt: skip
+    row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    i, d = tl.arange(0, TQ)[:, None], tl.arange(0, D)[None, :]
+    query = tl.load(q + row * q_row + head * q_head + i * q_beam + d, mask=i < beams, other=0.0)
+    top = tl.full([TQ], -1e30, tl.float32)
+    total = tl.zeros([TQ], tl.float32)
+    mixed = tl.zeros([TQ, D], tl.float32)
+    for start in range(0, keys, TK):
+        j = start + tl.arange(0, TK)
+        inside = j < keys
+        at = j[:, None]
+        key = tl.load(k + row * k_row + head * k_head + at * k_place + d, mask=inside[:, None], other=0.0)
+        scores = tl.dot(query, tl.trans(key), input_precision="ieee")
+        scores += tl.load(bias + row * b_row + head * b_head + j * b_place, mask=inside, other=0.0)[None, :]
+        if HAS_SEEN:
+            own = tl.load(seen + row * s_row + i * s_beam + j[None, :], mask=(i < beams) & inside[None, :], other=0)
+            scores = tl.where(own != 0, scores, -1e9)
+        scores = tl.where(inside[None, :], scores, -1e30)
+        higher = tl.maximum(top, tl.max(scores, 1))
+        weights, kept = tl.exp(scores - higher[:, None]), tl.exp(top - higher)
+        value = tl.load(v + row * v_row + head * v_head + at * v_place + d, mask=inside[:, None], other=0.0)
+        total = total * kept + tl.sum(weights, 1)
+        mixed = mixed * kept[:, None] + tl.dot(weights.to(value.dtype), value, input_precision="ieee")
+        top = higher
+    mixed = mixed / total[:, None]
+    tl.store(out + row * o_row + head * o_head + i * o_beam + d, mixed.to(out.dtype.element_ty), mask=i < beams)
+
+
+@triton.jit
+def _logsumexp(x, out, stride, size, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    place = tl.arange(0, BLOCK)
+    top = tl.full([BLOCK], -1e30, tl.float32)
+    total = tl.zeros([BLOCK], tl.float32)
+    for start in range(0, size, BLOCK):
+        inside = start + place < size
+        value = tl.load(x + row * stride + start + place, mask=inside, other=float("-inf")).to(tl.float32)
+        higher = tl.maximum(top, value)
+        total = total * tl.exp(top - higher) + tl.exp(value - higher)
+        top = higher
+    highest = tl.max(top, 0)
+    tl.store(out + row, highest + tl.log(tl.sum(total * tl.exp(top - highest), 0)))
