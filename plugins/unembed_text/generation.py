@@ -116,16 +116,7 @@ def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor, *, beam
         logits = network.logits(network.step(last, cache))
         if position == 0:
             logits[..., end] = -torch.inf
-        best, token = likeliest(logits, min(beams, logits.shape[-1]))
-        if position:  # a finished beam goes on as itself alone, at no cost
-            alone = torch.full_like(best[0, 0], -torch.inf)
-            alone[0] = 0.0
-            best = torch.where(done[..., None], alone, best)
-            token = token.masked_fill(done[..., None], pad)
-        total = (score[..., None] + best).flatten(1)
-        score, pick = total.topk(min(beams, total.shape[1]), dim=-1)
-        parent = pick // best.shape[-1]
-        last = token.flatten(1).gather(1, pick)
+        score, parent, last = children(logits, score, done, count=beams, pad=pad)
         done = done.gather(1, parent) | (last == end)
         last = last.masked_fill(last == end, pad)
         ids = torch.cat([ids.gather(1, parent[..., None].expand(-1, -1, position)), last[..., None]], -1)
@@ -142,23 +133,32 @@ def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor, *, beam
     return result
 
 
-def likeliest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` likeliest tokens under `logits` `[..., V]`, best first: log-probabilities as float32, and ids.
+def children(logits: Tensor, score: Tensor, done: Tensor, *, count: int, pad: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The `count` best texts one token longer than the beams of each row, best first, as `[R, count]` each.
 
-    They lie in the groups of tokens with the highest maxima, and a vocabulary has few groups to sort.
+    `logits` `[R, B, V]` are those of the beams' next tokens, `score` `[R, B]` their log-probabilities so far; one that
+    is `done` goes on as itself alone, by a `pad` at no cost. Gives scores (float32), the beams they come from, tokens.
+    The best lie in the groups of tokens with the highest maxima, and a row has few groups to sort.
     """
-    groups = logits.shape[-1] // GROUP
-    body, rest = logits[..., : groups * GROUP], logits[..., groups * GROUP :]
-    if groups <= count:
-        value, token = logits.topk(count, dim=-1)
-        return value.float() - logsumexp(logits)[..., None], token
-    body = body.unflatten(-1, (groups, GROUP))
-    best = body.amax(-1).topk(count, dim=-1).indices
-    kept = body.gather(-2, best[..., None].expand(*best.shape, GROUP)).flatten(-2)
-    value, place = torch.cat([kept, rest], -1).topk(count, dim=-1)
-    within = best.gather(-1, (place // GROUP).clamp_max(count - 1)) * GROUP + place % GROUP
-    token = torch.where(place < count * GROUP, within, place + (groups - count) * GROUP)
-    return value.float() - logsumexp(logits)[..., None], token
+    (rows, beams, size), device = logits.shape, logits.device
+    groups = size // GROUP
+    base = (score - logsumexp(logits)).masked_fill(done, -torch.inf)[..., None]
+    body, rest = logits[..., : groups * GROUP].unflatten(-1, (groups, GROUP)), logits[..., groups * GROUP :]
+    group = (body.amax(-1).float() + base).flatten(1).topk(min(count, beams * groups)).indices
+    kept = body.flatten(1, 2).gather(1, group[..., None].expand(-1, -1, GROUP)).float()
+    parent = group // max(groups, 1)
+    beam = torch.arange(beams, device=device)
+    # Candidates `[R, …]` and which beam's which token each is: of the best groups, of what fills none, of ended beams.
+    total = [kept + base.gather(1, parent[..., None]), rest.float() + base, score.masked_fill(~done, -torch.inf)]
+    which = [
+        group[..., None] * GROUP + parent[..., None] * (size - groups * GROUP) + torch.arange(GROUP, device=device),
+        beam[:, None] * size + torch.arange(groups * GROUP, size, device=device).expand(rows, beams, -1),
+        (beam * size + pad).expand(rows, -1),
+    ]
+    best = torch.cat([part.flatten(1) for part in total], 1)
+    best, place = best.topk(min(count, best.shape[1]))
+    pick = torch.cat([part.flatten(1) for part in which], 1).gather(1, place)
+    return best, pick // size, pick % size
 
 
 def padded(signals: Tensor, width: int, pad: int) -> Tensor:

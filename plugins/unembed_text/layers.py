@@ -23,8 +23,8 @@ __all__ = [
 
 
 def norm(weight: Tensor, x: Tensor) -> Tensor:
-    """T5's layer norm: by the root of the mean square, in float32."""
-    return F.rms_norm(x.float(), (x.shape[-1],), weight, 1e-6).to(x.dtype)
+    """T5's layer norm: by the root of the mean square, which torch takes in float32."""
+    return F.rms_norm(x, (x.shape[-1],), weight.to(x.dtype), 1e-6)
 
 
 def drop(x: Tensor, rate: float, seed: Tensor | None) -> Tensor:

@@ -1,9 +1,9 @@
-"""Picking the likeliest tokens, and texts near a given one."""
+"""Picking the likeliest next tokens, and texts near a given one."""
 
 import pytest
 import torch
 
-from unembed_text.generation import likeliest, nearby
+from unembed_text.generation import children, nearby
 from unembed_text.network import InversionNetwork, Special
 
 T5 = {
@@ -18,13 +18,22 @@ T5 = {
 }
 
 
-@pytest.mark.parametrize("vocabulary", [60, 300, 1411, 30522])
-def test_likeliest_equals_sorting_everything(vocabulary) -> None:
-    logits = torch.randn(3, 2, vocabulary, generator=torch.Generator().manual_seed(vocabulary))
-    value, token = likeliest(logits, 8)
-    expected = logits.log_softmax(-1).topk(8)
-    assert torch.equal(token, expected.indices)
-    assert torch.allclose(value, expected.values, atol=1e-5)
+@pytest.mark.parametrize("beams", [1, 5])
+@pytest.mark.parametrize("vocabulary", [60, 256, 300, 1411, 30522])
+def test_children_equal_sorting_everything(vocabulary, beams) -> None:
+    draw = torch.Generator().manual_seed(vocabulary)
+    logits = torch.randn(6, beams, vocabulary, generator=draw)
+    score = torch.randn(6, beams, generator=draw)
+    done = torch.zeros(6, beams, dtype=torch.bool)
+    done[1, 0] = done[2, :] = done[3, -1] = True
+    value, parent, token = children(logits, score, done, count=8, pad=0)
+    every = score[..., None] + logits.log_softmax(-1)
+    every[done] = -torch.inf
+    every[..., 0] = torch.where(done, score, every[..., 0])
+    expected = every.flatten(1).topk(8)
+    real = expected.values > -torch.inf
+    assert torch.allclose(value[real], expected.values[real], atol=1e-5) and not torch.isfinite(value[~real]).any()
+    assert torch.equal((parent * vocabulary + token)[real], expected.indices[real])
 
 
 @torch.no_grad()
