@@ -53,6 +53,7 @@ def single_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) ->
     return out
 
 
+@torch.library.triton_op("unembed_text::beam_attention", mutates_args=())
 def beam_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, seen: Tensor | None) -> Tensor:
     """Attention of a row's beams `[R, H, B, d]` to the `key` and `value` `[R, H, S, d]` that they share.
 
@@ -62,7 +63,7 @@ def beam_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, seen
     rows, heads, beams, width = query.shape
     bias = bias.expand(rows, heads, 1, key.shape[2])
     out = query.new_empty(rows, beams, heads, width).transpose(1, 2)  # heads of a beam side by side, as they are merged
-    _beams[(rows, heads)](
+    torch.library.wrap_triton(_beams)[(rows, heads)](
         query,
         key,
         value,
