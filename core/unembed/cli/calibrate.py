@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from unembed.cli._shared import progress, read_inputs
+from unembed.cli._shared import open_inverter, progress, read_inputs
 from unembed.defaults import EFFORT, SAMPLES
 from unembed.effort import EFFORTS
 from unembed.errors import InputError
@@ -52,9 +52,8 @@ def calibrate(
     from unembed.calibration import calibrate as fit
     from unembed.evaluation import evaluate
     from unembed.interfaces import SequenceCodec
-    from unembed.registry import load
 
-    model = load(str(checkpoint), device=device)
+    model = open_inverter(str(checkpoint), device=device)
     objects = read_inputs(model, data, column)
     if not lengths:
         batches = [model.codec.encode(objects[:samples])]

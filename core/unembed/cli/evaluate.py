@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from unembed.cli._shared import announce, metered, progress, read_inputs, search_options
+from unembed.cli._shared import announce, metered, open_inverter, progress, read_inputs, search_options
 from unembed.defaults import SAMPLES
 from unembed.effort import effort as settings_of
 from unembed.errors import InputError
@@ -45,9 +45,8 @@ def evaluate(
     """Embed what --data holds, invert the embeddings and compare."""
     from unembed.evaluation import evaluate as measure
     from unembed.interfaces import SequenceCodec
-    from unembed.registry import load
 
-    model = load(inverter, device=device, embedder=embedder)
+    model = open_inverter(inverter, device=device, embedder=embedder)
     objects = read_inputs(model, data, column)
     if max_tokens is None:
         signals = model.codec.encode(objects[:samples])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unembed.cli._shared import announce, json_lines, metered, progress, search_options
+from unembed.cli._shared import announce, json_lines, metered, open_inverter, progress, search_options
 from unembed.effort import effort as settings_of
 from unembed.errors import InputError
 
@@ -52,9 +52,9 @@ def invert(
     from unembed.vectors import read_vectors
 
     given: Any = None if vectors is None else read_vectors(vectors, name=column)
-    from unembed.registry import load, modality_of
+    from unembed.registry import modality_of
 
-    model = load(inverter, device=device, embedder=embedder)
+    model = open_inverter(inverter, device=device, embedder=embedder)
     kind = modality_of(model)
     to_files = None if kind is None else kind.write
     if to_files is not None and not dry_run:
