@@ -46,9 +46,9 @@ def cross_attention(query: Tensor, pair: Tensor, mask: Tensor, heads: int) -> Te
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """Attention written out, for heads `[N, H, L, d]` and a bias that broadcasts to `[N, H, L, S]`."""
     # T5 doesn't scale the scores; its initialisation does.
-    if query.shape[2] == 1:
-        if fused is not None and query.is_cuda and fused.fits(1, key.shape[2], key.shape[3]):
-            return fused.single_attention(query, key, value, bias)
+    if query.shape[2] == 1 and fused is not None and query.is_cuda and fused.fits(1, key.shape[2], key.shape[3]):
+        return fused.single_attention(query, key, value, bias)
+    if query.shape[2] == 1 and not query.is_cuda:
         scores = (query.float() * key.float()).sum(-1)[:, :, None]
         mixed = (scores + bias).softmax(-1).transpose(-1, -2) * value.float()
         return mixed.sum(2, keepdim=True).to(value.dtype)
@@ -67,7 +67,10 @@ def logsumexp(x: Tensor) -> Tensor:
 def aligned(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
     """The same attention with both lengths rounded up to multiples of 8, which matrix units want."""
     rows, columns = -query.shape[2] % 8, -key.shape[2] % 8
-    query = F.pad(query, (0, 0, 0, rows))
-    key, value = (F.pad(x, (0, 0, 0, columns)) for x in (key, value))
-    bias = F.pad(bias, (0, columns), value=-1e9)
-    return query, key, value, bias if bias.shape[2] == 1 else F.pad(bias, (0, 0, 0, rows))
+    if rows:
+        query = F.pad(query, (0, 0, 0, rows))
+        bias = bias if bias.shape[2] == 1 else F.pad(bias, (0, 0, 0, rows))
+    if columns:  # padding by nothing would copy a whole cache
+        key, value = (F.pad(x, (0, 0, 0, columns)) for x in (key, value))
+        bias = F.pad(bias, (0, columns), value=-1e9)
+    return query, key, value, bias

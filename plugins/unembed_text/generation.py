@@ -131,10 +131,11 @@ def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor, *, beam
         ids = torch.cat([ids.gather(1, parent[..., None].expand(-1, -1, position)), last[..., None]], -1)
         cache.reorder(parent)
         going = ~done.all(1)
-        if position + 1 == length or not going.any():
+        left = int(going.sum())
+        if position + 1 == length or left == 0:
             result[alive, : ids.shape[1], : position + 1] = ids
             break
-        if not going.all():
+        if left <= kept_from(len(alive), device):
             ended = ~going
             result[alive[ended], : ids.shape[1], : position + 1] = ids[ended]
             alive, last, score, done, ids = (x[going] for x in (alive, last, score, done, ids))
@@ -142,23 +143,33 @@ def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor, *, beam
     return result
 
 
-def likeliest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` likeliest tokens under `logits` `[..., V]`, best first: log-probabilities as float32, and ids.
+def kept_from(rows: int, device: torch.device) -> int:
+    """With how many of a batch's rows still going the rest is dropped: on a GPU a copy of the cache must pay."""
+    return rows * 3 // 4 if device.type == "cuda" else rows - 1
 
-    They lie in the groups of tokens with the highest maxima, and a vocabulary has few groups to sort.
+
+def likeliest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` likeliest tokens under `logits` `[..., V]`, best first: log-probabilities as float32, and ids."""
+    value, token = highest(logits, count)
+    return value.float() - logsumexp(logits)[..., None], token
+
+
+def highest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` highest values of `logits` `[..., V]`, best first, and their places.
+
+    They lie in the groups of places with the highest maxima, and a vocabulary has few groups to sort.
     """
     groups = logits.shape[-1] // GROUP
     body, rest = logits[..., : groups * GROUP], logits[..., groups * GROUP :]
     if groups <= count:
-        value, token = logits.topk(count, dim=-1)
-        return value.float() - logsumexp(logits)[..., None], token
+        return logits.topk(count, dim=-1)
     body = body.unflatten(-1, (groups, GROUP))
     best = body.amax(-1).topk(count, dim=-1).indices
     kept = body.gather(-2, best[..., None].expand(*best.shape, GROUP)).flatten(-2)
     value, place = torch.cat([kept, rest], -1).topk(count, dim=-1)
     within = best.gather(-1, (place // GROUP).clamp_max(count - 1)) * GROUP + place % GROUP
     token = torch.where(place < count * GROUP, within, place + (groups - count) * GROUP)
-    return value.float() - logsumexp(logits)[..., None], token
+    return value, token
 
 
 def padded(signals: Tensor, width: int, pad: int) -> Tensor:

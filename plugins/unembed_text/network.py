@@ -19,7 +19,7 @@ from unembed_text import layers
 from unembed_text.attention import split_heads
 from unembed_text.layers import norm, weights_of
 
-__all__ = ["Cache", "InversionNetwork", "Projection", "Special", "T5Network", "by_columns"]
+__all__ = ["Cache", "InversionNetwork", "Projection", "Special", "T5Network", "stored_for"]
 
 EMBEDDING_RMS = 13.5  # of the pretrained token embeddings, which the condition vectors join
 
@@ -248,8 +248,16 @@ def _working(x: Tensor) -> Tensor:
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
-def by_columns(network: nn.Module) -> None:
-    """Store linear weights by columns: products with few rows then read them in order, 15 % faster in all on a CPU."""
+def stored_for(device: torch.device, network: nn.Module) -> None:
+    """Store weights as inference on `device` reads them.
+
+    On a CPU by columns: products with few rows then read them in order, 15 % faster in all. On a GPU in bfloat16, to
+    which autocast would round them at every use; norms and position biases, which it leaves alone, stay as they are.
+    """
     for module in network.modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) and device.type == "cpu":
             module.weight.data = module.weight.data.t().contiguous().t()
+        if device.type == "cuda" and isinstance(module, nn.Linear):
+            module.to(torch.bfloat16)
+        if device.type == "cuda" and isinstance(module, T5Network):
+            module.t5.shared.to(torch.bfloat16)
