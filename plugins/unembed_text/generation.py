@@ -135,17 +135,12 @@ def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor, *, beam
         if position + 1 == length or left == 0:
             result[alive, : ids.shape[1], : position + 1] = ids
             break
-        if left <= kept_from(len(alive), device):
+        if cache.worth_keeping(left):
             ended = ~going
             result[alive[ended], : ids.shape[1], : position + 1] = ids[ended]
             alive, last, score, done, ids = (x[going] for x in (alive, last, score, done, ids))
             cache.keep(going)
     return result
-
-
-def kept_from(rows: int, device: torch.device) -> int:
-    """With how many of a batch's rows still going the rest is dropped: on a GPU a copy of the cache must pay."""
-    return rows * 3 // 4 if device.type == "cuda" else rows - 1
 
 
 def likeliest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:

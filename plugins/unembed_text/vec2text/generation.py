@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unembed_text.attention import logsumexp
-from unembed_text.generation import highest, kept_from
+from unembed_text.generation import highest
 from unembed_text.network import T5Network
 
 __all__ = ["beam_search"]
@@ -62,7 +62,7 @@ def beam_search(network: T5Network, states: Tensor, mask: Tensor, *, beams: int,
         if position + 1 == length or left == 0:
             result[alive] = ended
             break
-        if left <= kept_from(len(alive), device):
+        if cache.worth_keeping(left):
             result[alive] = ended
             kept = ~done
             alive, last, score, ids, best, ended, done = (x[kept] for x in (alive, last, score, ids, best, ended, done))
