@@ -1,5 +1,6 @@
 """Attention as T5 has it: unscaled scores plus biases, over heads that lie side by side in one tensor."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -8,7 +9,7 @@ try:
 except ImportError:  # Triton comes with the CUDA builds of torch
     fused = None  # type: ignore[assignment]
 
-__all__ = ["attend", "cross_attention", "logsumexp", "merge_heads", "own_attention", "split_heads"]
+__all__ = ["attend", "cross_attention", "logsumexp", "merge_heads", "own_attention", "rms_norm", "split_heads"]
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -62,6 +63,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
 def logsumexp(x: Tensor) -> Tensor:
     """Over the last dimension of `[..., V]`, as float32 `[...]`."""
     return x.float().logsumexp(-1) if fused is None or not x.is_cuda else fused.logsumexp(x)
+
+
+def rms_norm(weight: Tensor, x: Tensor) -> Tensor:
+    """T5's layer norm of `x` `[..., W]`: by the root of the mean square, in float32."""
+    # A compiler fuses what is written out; so is what needs a gradient.
+    if fused is None or not x.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return F.rms_norm(x.float(), (x.shape[-1],), weight, 1e-6).to(x.dtype)
+    return fused.rms_norm(weight, x)
 
 
 def aligned(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> tuple[Tensor, ...]:

@@ -12,9 +12,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["fits", "fused_attention", "logsumexp", "single_attention"]
+__all__ = ["fits", "fused_attention", "logsumexp", "rms_norm", "single_attention"]
 
 LONGEST = 128  # positions of a tile
+HIDDEN = -1e8  # a bias below it hides its position
 ROWS = 16  # rows whose bias gradients one program adds up
 
 
@@ -46,11 +47,21 @@ def logsumexp(x: Tensor) -> Tensor:
     return out.view(x.shape[:-1])
 
 
+def rms_norm(weight: Tensor, x: Tensor) -> Tensor:
+    """`x` `[..., W]` over the root of its mean square, times `weight`, computed in float32; without a gradient."""
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    width = x.shape[-1]
+    if x.numel():
+        _rms_norm[(x.numel() // width,)](x, weight, out, width, BLOCK=triton.next_power_of_2(width))
+    return out
+
+
 @torch.library.triton_op("unembed_text::single_attention", mutates_args=())
 def single_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """Attention of one query a row `[R, H, 1, d]` to `key` and `value` `[R, H, S, d]`, without a gradient.
 
-    `bias` broadcasts to the scores `[R, H, 1, S]`. Reads every key and value once, wherever they lie.
+    `bias` broadcasts to the scores `[R, H, 1, S]`. Each key and value that it doesn't hide is read once.
     """
     rows, heads, _, width = query.shape
     bias = bias.expand(rows, heads, 1, key.shape[2])
@@ -70,6 +81,7 @@ def single_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) ->
         key.shape[2],
         TK=64 if key.shape[2] <= 64 else LONGEST,  # few tiles: decoding meets every length
         D=width,
+        HIDDEN=HIDDEN,
         num_warps=2,
     )
     return out
@@ -218,21 +230,31 @@ def _backward(
 @triton.jit(do_not_specialize=["keys"])
 def _single(
     q, k, v, bias, out, q_row, q_head, k_row, k_head, k_place, v_row, v_head, v_place, b_row, b_head, b_place, keys,
-    TK: tl.constexpr, D: tl.constexpr,
+    TK: tl.constexpr, D: tl.constexpr, HIDDEN: tl.constexpr,
 ):  # fmt: skip
     row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
     j, d = tl.arange(0, TK), tl.arange(0, D)
     inside = j < keys
     query = tl.load(q + row * q_row + head * q_head + d).to(tl.float32)
+    added = tl.load(bias + row * b_row + head * b_head + j * b_place, mask=inside, other=-1e30)
+    seen = (added > HIDDEN)[:, None]  # the rest isn't fetched
     at_k, at_v = row * k_row + head * k_head, row * v_row + head * v_head
-    key = tl.load(k + at_k + j[:, None] * k_place + d[None, :], mask=inside[:, None], other=0.0).to(tl.float32)
-    value = tl.load(v + at_v + j[:, None] * v_place + d[None, :], mask=inside[:, None], other=0.0).to(tl.float32)
-    scores = tl.sum(key * query[None, :], 1)
-    scores += tl.load(bias + row * b_row + head * b_head + j * b_place, mask=inside, other=0.0)
-    scores = tl.where(inside, scores, -1e30)
+    key = tl.load(k + at_k + j[:, None] * k_place + d[None, :], mask=seen, other=0.0).to(tl.float32)
+    value = tl.load(v + at_v + j[:, None] * v_place + d[None, :], mask=seen, other=0.0).to(tl.float32)
+    scores = tl.sum(key * query[None, :], 1) + added
     weights = tl.exp(scores - tl.max(scores, 0))
     mixed = tl.sum(value * weights[:, None], 0) / tl.sum(weights, 0)
     tl.store(out + (row * tl.num_programs(1) + head) * D + d, mixed.to(out.dtype.element_ty))
+
+
+@triton.jit
+def _rms_norm(x, weight, out, width, BLOCK: tl.constexpr):
+    place = tl.arange(0, BLOCK)
+    inside, at = place < width, tl.program_id(0).to(tl.int64) * width + place
+    value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
+    value *= 1.0 / tl.sqrt(tl.sum(value * value, 0) / width + 1e-6)
+    value *= tl.load(weight + place, mask=inside, other=0.0).to(tl.float32)
+    tl.store(out + at, value.to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit

@@ -6,14 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unembed_text.attention import attend, cross_attention, merge_heads, own_attention, split_heads
+from unembed_text.attention import attend, cross_attention, merge_heads, own_attention, rms_norm, split_heads
 
-__all__ = ["decoder_layer", "encoder_layer", "finish", "norm", "pick", "project", "token_loss", "weights_of"]
-
-
-def norm(weight: Tensor, x: Tensor) -> Tensor:
-    """T5's layer norm: by the root of the mean square, in float32."""
-    return F.rms_norm(x.float(), (x.shape[-1],), weight, 1e-6).to(x.dtype)
+__all__ = ["decoder_layer", "encoder_layer", "finish", "pick", "project", "token_loss", "weights_of"]
 
 
 def encoder_layer(
@@ -38,7 +33,7 @@ def decoder_layer(
     x = _own(x, bias, None, heads, rate, training, weights[:5])
     scale, q, k, v, leave = weights[5:10]
     pair = _joint(states, (k, v), training)
-    mixed = cross_attention(F.linear(norm(scale, x), q), pair, mask, heads)
+    mixed = cross_attention(F.linear(rms_norm(scale, x), q), pair, mask, heads)
     x = x + F.dropout(F.linear(mixed, leave), rate, training)
     return x + F.dropout(_feed(x, weights[10:], training), rate, training)
 
@@ -46,7 +41,7 @@ def decoder_layer(
 def project(x: Tensor, heads: int, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Queries, keys and values `[N, H, L, d]` of a decoding step."""
     scale, *parts = weights
-    x = norm(scale, x)
+    x = rms_norm(scale, x)
     return tuple(split_heads(F.linear(x, part), heads) for part in parts)
 
 
@@ -63,7 +58,7 @@ def finish(
     """A decoding step's layer after `project`; beams stand where positions stand in training."""
     x = x + F.linear(merge_heads(attend(query, *own, bias)), weights[0])
     scale, q, _, _, leave = weights[1:6]
-    query = split_heads(F.linear(norm(scale, x), q), heads)
+    query = split_heads(F.linear(rms_norm(scale, x), q), heads)
     x = x + F.linear(merge_heads(attend(query, *cross, mask)), leave)
     return x + _feed(x, weights[6:])
 
@@ -97,16 +92,16 @@ def _own(
     x: Tensor, bias: Tensor, mask: Tensor | None, heads: int, rate: float, training: bool, weights: Sequence[Tensor]
 ) -> Tensor:
     scale, q, k, v, leave = weights
-    mixed = own_attention(_joint(norm(scale, x), (q, k, v), training), bias, mask, heads)
+    mixed = own_attention(_joint(rms_norm(scale, x), (q, k, v), training), bias, mask, heads)
     return x + F.dropout(F.linear(mixed, leave), rate, training)
 
 
 def _feed(x: Tensor, weights: Sequence[Tensor], training: bool = False) -> Tensor:
     scale, *parts = weights
     if len(parts) == 2:  # T5's first version
-        return F.linear(F.relu(F.linear(norm(scale, x), parts[0])), parts[1])
+        return F.linear(F.relu(F.linear(rms_norm(scale, x), parts[0])), parts[1])
     enter, gate, leave = parts
-    enter, gate = _joint(norm(scale, x), (enter, gate), training).chunk(2, -1)
+    enter, gate = _joint(rms_norm(scale, x), (enter, gate), training).chunk(2, -1)
     return F.linear(F.gelu(enter, approximate="tanh") * gate, leave)
 
 

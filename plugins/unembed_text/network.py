@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from transformers import T5Config, T5ForConditionalGeneration
 
 from unembed_text import layers
-from unembed_text.attention import split_heads
-from unembed_text.layers import norm, weights_of
+from unembed_text.attention import rms_norm, split_heads
+from unembed_text.layers import weights_of
 from unembed_text.recording import Pairs, Recording, Recordings, records
 
 __all__ = ["Cache", "InversionNetwork", "Projection", "Special", "T5Network", "stored_for"]
@@ -155,7 +155,7 @@ class T5Network(nn.Module, ABC):
         bias = attention.compute_bias(x.shape[1], x.shape[1], device=x.device)
         for block in encoder.block:
             x = self.encoder_layer(x, bias, mask, self.heads, self.dropout, self.training, weights_of(block))
-        return F.dropout(norm(encoder.final_layer_norm.weight, x), self.dropout, self.training), mask
+        return F.dropout(rms_norm(encoder.final_layer_norm.weight, x), self.dropout, self.training), mask
 
     def forward(
         self,
@@ -181,7 +181,7 @@ class T5Network(nn.Module, ABC):
         bias = bias.masked_fill(future, -1e9)
         for block in decoder.block:
             x = self.decoder_layer(x, bias, states, mask, self.heads, self.dropout, self.training, weights_of(block))
-        return F.dropout(norm(decoder.final_layer_norm.weight * self.scale, x), self.dropout, self.training)
+        return F.dropout(rms_norm(decoder.final_layer_norm.weight * self.scale, x), self.dropout, self.training)
 
     def start(self, states: Tensor, mask: Tensor, *, beams: int, length: int) -> Cache:
         """An empty cache over encoder states `[R, S, width]` for `length` tokens of `beams` texts a row."""
@@ -238,7 +238,7 @@ class T5Network(nn.Module, ABC):
             values.index_copy_(2, where, value)
             read = keys[:, :, :end], values[:, :, :end]
             x = self.finish(x, query, read, bias, pair, mask, self.heads, weights[4:])
-        return norm(decoder.final_layer_norm.weight * self.scale, x)
+        return rms_norm(decoder.final_layer_norm.weight * self.scale, x)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Of every token after hidden states `[..., width]`: `[..., V]`; padding and start get −∞."""

@@ -9,7 +9,7 @@ import pytest
 CHECK = """
 import torch
 from unembed_text.attention import attend, merge_heads, split_heads
-from unembed_text.fused import fits, fused_attention, logsumexp, single_attention
+from unembed_text.fused import fits, fused_attention, logsumexp, rms_norm, single_attention
 
 torch.manual_seed(0)
 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -36,8 +36,13 @@ key, value = (split_heads(part, heads)[:, :, :33] for part in buffer)
 query = torch.randn(7, heads, 1, width, device=device)
 for shape in ((7, 1, 1, 33), (1, heads, 1, 33), (7, heads, 1, 33)):
     bias = torch.randn(shape, device=device)
+    bias[..., 20:] = -1e9
     plain = torch.softmax(query @ key.transpose(2, 3) + bias, -1) @ value
     assert torch.allclose(single_attention(query, key, value, bias), plain, atol=1e-5), shape
+x, weight = torch.randn(5, 7, 48, device=device) * 3, torch.randn(48, device=device)
+wanted = torch.nn.functional.rms_norm(x, (48,), weight, 1e-6)
+assert torch.allclose(rms_norm(weight, x), wanted, atol=1e-5)
+assert torch.allclose(rms_norm(weight, x[:, ::2]), wanted[:, ::2], atol=1e-5)
 x = torch.randn(3, 5, 9001, device=device) * 3
 x[..., 7] = -torch.inf
 assert torch.allclose(logsumexp(x), x.logsumexp(-1), atol=1e-5)
