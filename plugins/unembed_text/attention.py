@@ -56,9 +56,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, seen: Tensor
         return fused_decoding.beam_attention(query, key, value, bias, seen)
     if seen is not None:
         bias = bias.masked_fill(~seen[:, None], -1e9)
-    if length == 1:
-        if kernels and fused.fits(1, keys, width):
-            return fused_decoding.single_attention(query, key, value, bias)
+    if length == 1 and kernels and fused.fits(1, keys, width):
+        return fused_decoding.single_attention(query, key, value, bias)
+    if length == 1 and not query.is_cuda:
         scores = (query.float() * key.float()).sum(-1)[:, :, None]
         mixed = (scores + bias).softmax(-1).transpose(-1, -2) * value.float()
         return mixed.sum(2, keepdim=True).to(value.dtype)
@@ -76,7 +76,10 @@ def logsumexp(x: Tensor) -> Tensor:
 def aligned(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
     """The same attention with both lengths rounded up to multiples of 8, which matrix units want."""
     rows, columns = -query.shape[2] % 8, -key.shape[2] % 8
-    query = F.pad(query, (0, 0, 0, rows))
-    key, value = (F.pad(x, (0, 0, 0, columns)) for x in (key, value))
-    bias = F.pad(bias, (0, columns), value=-1e9)
-    return query, key, value, bias if bias.shape[2] == 1 else F.pad(bias, (0, 0, 0, rows))
+    if rows:
+        query = F.pad(query, (0, 0, 0, rows))
+        bias = bias if bias.shape[2] == 1 else F.pad(bias, (0, 0, 0, rows))
+    if columns:  # padding by nothing would copy a whole cache
+        key, value = (F.pad(x, (0, 0, 0, columns)) for x in (key, value))
+        bias = F.pad(bias, (0, columns), value=-1e9)
+    return query, key, value, bias

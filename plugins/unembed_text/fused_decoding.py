@@ -13,6 +13,7 @@ from torch import Tensor
 __all__ = ["beam_attention", "logsumexp", "single_attention"]
 
 TILE = 64  # slots looked at together
+HIDDEN = tl.constexpr(-1e8)  # a bias below it hides its position
 
 
 def logsumexp(x: Tensor) -> Tensor:
@@ -28,7 +29,7 @@ def logsumexp(x: Tensor) -> Tensor:
 def single_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """Attention of one query a row `[R, H, 1, d]` to `key` and `value` `[R, H, S, d]`, without a gradient.
 
-    `bias` broadcasts to the scores `[R, H, 1, S]`. Reads every key and value once, wherever they lie.
+    `bias` broadcasts to the scores `[R, H, 1, S]`. Each key and value that it doesn't hide is read once.
     """
     rows, heads, _, width = query.shape
     bias = bias.expand(rows, heads, 1, key.shape[2])
@@ -97,12 +98,12 @@ def _single(
     j, d = tl.arange(0, TK), tl.arange(0, D)
     inside = j < keys
     query = tl.load(q + row * q_row + head * q_head + d).to(tl.float32)
+    added = tl.load(bias + row * b_row + head * b_head + j * b_place, mask=inside, other=-1e30)
+    seen = (added > HIDDEN)[:, None]  # the rest isn't fetched
     at_k, at_v = row * k_row + head * k_head, row * v_row + head * v_head
-    key = tl.load(k + at_k + j[:, None] * k_place + d[None, :], mask=inside[:, None], other=0.0).to(tl.float32)
-    value = tl.load(v + at_v + j[:, None] * v_place + d[None, :], mask=inside[:, None], other=0.0).to(tl.float32)
-    scores = tl.sum(key * query[None, :], 1)
-    scores += tl.load(bias + row * b_row + head * b_head + j * b_place, mask=inside, other=0.0)
-    scores = tl.where(inside, scores, -1e30)
+    key = tl.load(k + at_k + j[:, None] * k_place + d[None, :], mask=seen, other=0.0).to(tl.float32)
+    value = tl.load(v + at_v + j[:, None] * v_place + d[None, :], mask=seen, other=0.0).to(tl.float32)
+    scores = tl.sum(key * query[None, :], 1) + added
     weights = tl.exp(scores - tl.max(scores, 0))
     mixed = tl.sum(value * weights[:, None], 0) / tl.sum(weights, 0)
     tl.store(out + (row * tl.num_programs(1) + head) * D + d, mixed.to(out.dtype.element_ty))

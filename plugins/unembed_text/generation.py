@@ -116,16 +116,18 @@ def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor, *, beam
         logits = network.logits(network.step(last, cache))
         if position == 0:
             logits[..., end] = -torch.inf
-        score, parent, last = children(logits, score, done, count=beams, pad=pad)
+        base = (score - logsumexp(logits)).masked_fill(done, -torch.inf)
+        score, parent, last = children(logits, base, score.masked_fill(~done, -torch.inf), count=beams, pad=pad)
         done = done.gather(1, parent) | (last == end)
         last = last.masked_fill(last == end, pad)
         ids = torch.cat([ids.gather(1, parent[..., None].expand(-1, -1, position)), last[..., None]], -1)
         cache.reorder(parent)
         going = ~done.all(1)
-        if position + 1 == length or not going.any():
+        left = int(going.sum())
+        if position + 1 == length or left == 0:
             result[alive, : ids.shape[1], : position + 1] = ids
             break
-        if not going.all():
+        if cache.worth_keeping(left):
             ended = ~going
             result[alive[ended], : ids.shape[1], : position + 1] = ids[ended]
             alive, last, score, done, ids = (x[going] for x in (alive, last, score, done, ids))
@@ -133,28 +135,32 @@ def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor, *, beam
     return result
 
 
-def children(logits: Tensor, score: Tensor, done: Tensor, *, count: int, pad: int) -> tuple[Tensor, Tensor, Tensor]:
+def children(
+    logits: Tensor, base: Tensor, ended: Tensor | None = None, *, count: int, pad: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
     """The `count` best texts one token longer than the beams of each row, best first, as `[R, count]` each.
 
-    `logits` `[R, B, V]` are those of the beams' next tokens, `score` `[R, B]` their log-probabilities so far; one that
-    is `done` goes on as itself alone, by a `pad` at no cost. Gives scores (float32), the beams they come from, tokens.
+    A beam's next token scores its entry in `logits` `[R, B, V]` plus the beam's in `base` `[R, B]`; one that has ended
+    goes on as itself alone by a `pad`, with its score in `ended` `[R, B]` (and −∞ in `base`, as the others here).
+    Gives scores (float32), the beams they come from, tokens.
     The best lie in the groups of tokens with the highest maxima, and a row has few groups to sort.
     """
     (rows, beams, size), device = logits.shape, logits.device
     groups = size // GROUP
-    base = (score - logsumexp(logits)).masked_fill(done, -torch.inf)[..., None]
+    base = base[..., None]
     body, rest = logits[..., : groups * GROUP].unflatten(-1, (groups, GROUP)), logits[..., groups * GROUP :]
     group = (body.amax(-1).float() + base).flatten(1).topk(min(count, beams * groups)).indices
     kept = body.flatten(1, 2).gather(1, group[..., None].expand(-1, -1, GROUP)).float()
     parent = group // max(groups, 1)
     beam = torch.arange(beams, device=device)
     # Candidates `[R, …]` and which beam's which token each is: of the best groups, of what fills none, of ended beams.
-    total = [kept + base.gather(1, parent[..., None]), rest.float() + base, score.masked_fill(~done, -torch.inf)]
+    total = [kept + base.gather(1, parent[..., None]), rest.float() + base]
     which = [
         group[..., None] * GROUP + parent[..., None] * (size - groups * GROUP) + torch.arange(GROUP, device=device),
         beam[:, None] * size + torch.arange(groups * GROUP, size, device=device).expand(rows, beams, -1),
-        (beam * size + pad).expand(rows, -1),
     ]
+    if ended is not None:
+        total, which = [*total, ended], [*which, (beam * size + pad).expand(rows, -1)]
     best = torch.cat([part.flatten(1) for part in total], 1)
     best, place = best.topk(min(count, best.shape[1]))
     pick = torch.cat([part.flatten(1) for part in which], 1).gather(1, place)

@@ -18,7 +18,7 @@ from unembed_text.edits import edits
 from unembed_text.embedders import OverTexts, text_embedder
 from unembed_text.generation import beam_search, padded
 from unembed_text.metrics import text_metrics
-from unembed_text.network import InversionNetwork, Special, by_columns
+from unembed_text.network import InversionNetwork, Special, stored_for
 
 __all__ = ["build_inverter", "build_network", "open_checkpoint", "save_network"]
 
@@ -166,8 +166,7 @@ def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device) -> I
     if missing or unexpected:
         raise CheckpointError(f"{folder}: missing tensors {missing}, unexpected {unexpected}")
     network.to(device).eval()
-    if device.type == "cpu":
-        by_columns(network)
+    stored_for(device, network)
     name = manifest.embedder["name"]
     own = load_embedder(manifest.embedder.get("own", name), device=device)
     inverter = build_inverter(manifest.name, network, own, int(manifest.config["length"]))

@@ -2,21 +2,35 @@
 
     python tests/benchmarks/peer.py                    # the reference checkpoint, where it is
     python tests/benchmarks/peer.py --weights random   # T5-base-sized random weights: the pure cost of a step
-    python tests/benchmarks/peer.py --device cuda --texts 256
+    python tests/benchmarks/peer.py --device cuda --texts 256 --limit 60
 
-The peer gets an environment of its own, under runs/, made on first use with the versions that it works with; torch is
-that of this environment, so that both sides compute with the same kernels. Its metrics are a stub, since loading them
-wants the network, and so are the hub's models, which are read from folders. Similarities are measured by our
-embedder, which the tests hold to the peer's.
+The peer's packages lie in a folder of their own, runs/vec2text-peer, which pip fills on first use; `--peer DIR` names
+one that is there already, say for a machine without a network. torch is that of this environment, so that both sides
+compute with the same kernels. What the peer imports for its training and metrics alone is a stub, and so are the
+hub's models, which are read from folders. The reference checkpoint and T5's tokenizer are looked for beside the
+repository, or where `--checkpoint DIR` and `--tokenizer FILE` say.
+
+Two times are ours. "Same work" corrects every text in every round and embeds every candidate, as the peer does:
+nothing is solved, given up or met before. "As shipped" is `Inverter.invert`. On a GPU the first has the embedder in
+bfloat16 too, as the peer has; the second embeds in float32. The peer runs in bfloat16 there; `--peer-precision` says
+whether its weights are cast or autocast does it, or in float32. Each side warms up before each setting with up to two
+of its steps, and halves its batches where memory runs out. Similarities are measured by our embedder in float32, which
+the tests hold to the peer's.
 """
 
 import argparse
+import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -24,39 +38,31 @@ ROOT = Path(__file__).parents[2]
 PEER = ROOT / "runs" / "vec2text-peer"
 REFERENCE = ROOT.parent / "shared" / "reference" / "vec2text-checkpoint"
 TOKENIZER = ROOT.parent / "shared" / "models" / "t5-small" / "tokenizer.json"
-# What vec2text 0.0.13 asks for, less what only its training and metrics use.
+# What vec2text 0.0.13 asks for, less the stubs and what comes with torch and transformers.
 PACKAGES = [
-    "vec2text==0.0.13", "transformers==4.44.2", "sentence-transformers==3.0.1", "datasets==2.20.0",
-    "accelerate==0.33.0", "numpy<2", "pyarrow==16.1.0", "tokenizers<0.20", "huggingface_hub<0.26", "fsspec<=2024.5.0",
-    "dill<0.3.9", "multiprocess<0.70.17", "xxhash", "pandas<2.3", "pytz", "python-dateutil", "six", "tzdata", "aiohttp",
-    "aiosignal", "frozenlist", "multidict", "yarl", "propcache", "attrs", "aiohappyeyeballs", "requests", "urllib3",
-    "charset-normalizer", "certifi", "evaluate", "pyarrow-hotfix", "responses", "nltk",
-    "scipy<1.15", "scikit-learn<1.6",
-    "joblib", "threadpoolctl", "tenacity", "openai<2", "jiter", "sniffio", "distro", "httpx<1", "httpcore<2",
-    "safetensors", "regex", "einops", "rouge_score", "absl-py", "bert_score", "matplotlib", "setuptools<80",
+    "vec2text==0.0.13", "transformers==4.44.2", "tokenizers==0.19.1", "huggingface_hub==0.25.2", "accelerate==0.33.0",
+    "numpy==1.26.4", "safetensors", "regex", "fsspec", "requests", "urllib3", "charset-normalizer", "certifi",
+    "tenacity",
 ]  # fmt: skip
+# Of its imports, what only training, metrics and other embedders call.
+STUBS = ("datasets", "evaluate", "nltk", "openai", "pandas", "scipy", "scipy.stats", "sentence_transformers")
+# Of this environment, what its transformers would pick up and is too new for.
+HIDDEN = ("peft", "sklearn", "tensorboard", "torchvision", "wandb")
 SETTINGS = {"0": (0, 1), "1": (1, 1), "5": (5, 1), "8x8": (8, 8), "50x8": (50, 8)}
+
+Invert = Callable[[int, int], tuple[list[str], float]]  # steps and beam → texts and the mean of the rounds made
 
 
 def make_peer() -> Path:
-    """The python of the peer's environment."""
-    python = PEER / "bin" / "python"
-    if (PEER / "ready").is_file():
-        return python
-    subprocess.run([sys.executable, "-m", "venv", str(PEER)], check=True)
-    site = next((PEER / "lib").glob("python*")) / "site-packages"
-    import torch
-
-    # After its own packages, so that only what it lacks comes from here.
-    (site / "zz-torch.pth").write_text(f"{Path(torch.__file__).parents[1]}\n")
-    subprocess.run(
-        [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--ignore-installed", *PACKAGES], check=True
-    )
-    (PEER / "ready").touch()
-    return python
+    """The folder of the peer's packages."""
+    if not (PEER / "ready").is_file():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", str(PEER)]
+        subprocess.run([*pip, *PACKAGES], check=True)
+        (PEER / "ready").touch()
+    return PEER
 
 
-def random_pair(folder: Path) -> None:
+def random_pair(folder: Path, checkpoint: Path, tokenizer_file: Path) -> None:
     """A pair of T5-base's size with random weights, its T5 and an embedder of GTR-base's size, as published."""
     import torch
     from safetensors.torch import save_file
@@ -64,7 +70,7 @@ def random_pair(folder: Path) -> None:
 
     torch.manual_seed(0)
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(TOKENIZER), pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=128
+        tokenizer_file=str(tokenizer_file), pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=128
     )
     shape = {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12, "vocab_size": 32128}
     for name, model in (("t5", T5ForConditionalGeneration), ("embedder", T5EncoderModel)):
@@ -93,18 +99,32 @@ def random_pair(folder: Path) -> None:
             state |= {key: value.clone() for key, value in own.items()}
         (folder / name).mkdir()
         save_file(state, folder / name / "model.safetensors", metadata={"format": "pt"})
-        known = json.loads((REFERENCE / name / "config.json").read_text()) if REFERENCE.is_dir() else {}
+        known = json.loads((checkpoint / name / "config.json").read_text())
         (folder / name / "config.json").write_text(json.dumps(known | config | {"torch_dtype": "float32"}))
 
 
+class Stub(types.ModuleType):
+    """A module that has every name, each of them an empty class."""
+
+    __path__: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {})
+
+
 def run_peer(job: dict[str, Any]) -> dict[str, Any]:
-    """vec2text's side, in its own environment."""
-    folder = Path(job["folder"])
-    import evaluate
+    """vec2text's side, over its own packages."""
+    sys.modules.update(dict.fromkeys(HIDDEN))  # None: an import fails
+    for name in STUBS:
+        sys.modules[name] = Stub(name)
+        sys.modules[name].__spec__ = ModuleSpec(name, None)
+    vars(sys.modules["evaluate"])["load"] = lambda *args, **kwargs: None
+    folder, device = Path(job["folder"]), job["device"]
     import torch
     import transformers
 
-    evaluate.load = lambda *args, **kwargs: None
     auto = transformers.AutoModelForSeq2SeqLM
     encoder, tokenizer = transformers.T5EncoderModel, transformers.PreTrainedTokenizerFast
     auto.from_pretrained = lambda *args, **kwargs: transformers.T5ForConditionalGeneration(
@@ -117,28 +137,38 @@ def run_peer(job: dict[str, Any]) -> dict[str, Any]:
     import vec2text
 
     torch.set_num_threads(job["threads"])
+    kind = torch.bfloat16 if job["precision"] == "bfloat16" else torch.float32
     inversion = vec2text.models.InversionModel.from_pretrained(folder / "inversion", torch_dtype=torch.float32)
     corrector = vec2text.models.CorrectorEncoderModel.from_pretrained(folder / "corrector", torch_dtype=torch.float32)
     for model in (inversion, corrector):
         model.encoder_decoder.tie_weights()
-        model.to(job["device"]).eval()
+        model.to(device=device, dtype=kind).eval()
     trainer = vec2text.load_corrector(inversion, corrector)
-    vectors = torch.tensor(job["vectors"], device=job["device"])
+    vectors = torch.tensor(job["vectors"], device=device, dtype=kind)
+    batch = job["batch"]
 
-    def invert(steps: int, beam: int) -> list[str]:
+    def invert(steps: int, beam: int) -> tuple[list[str], float]:
+        nonlocal batch
         found: list[str] = []
-        for part in vectors.split(job["batch"]):
-            with torch.autocast(job["device"], torch.bfloat16, enabled=job["device"] == "cuda"), torch.no_grad():
-                found += vec2text.invert_embeddings(
-                    part, trainer, num_steps=steps or None, sequence_beam_width=beam if beam > 1 else 0
-                )
-        return found
+        while len(found) < len(vectors):
+            part = vectors[len(found) : len(found) + batch]
+            try:
+                with torch.autocast(device, torch.bfloat16, enabled=job["precision"] == "autocast"), torch.no_grad():
+                    found += vec2text.invert_embeddings(
+                        part, trainer, num_steps=steps or None, sequence_beam_width=beam if beam > 1 else 0
+                    )
+            except torch.OutOfMemoryError:
+                if batch == 1:
+                    raise
+                batch //= 2
+                torch.cuda.empty_cache()
+        return found, steps
 
     return timed(job, invert)
 
 
 def run_ours(job: dict[str, Any]) -> dict[str, Any]:
-    """Our side, with the checkpoint already imported."""
+    """Our side as shipped, with the checkpoint already imported."""
     import torch
 
     import unembed
@@ -146,64 +176,161 @@ def run_ours(job: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(job["threads"])
     inverter = unembed.load(job["imported"], device=job["device"])
     vectors = torch.tensor(job["vectors"])
-    made = {"steps": 0.0}
 
-    def invert(steps: int, beam: int) -> list[str]:
+    def invert(steps: int, beam: int) -> tuple[list[str], float]:
         found = inverter.invert(vectors, steps=steps, beam=beam, chunk_size=job["batch"] * beam)
-        made["steps"] = found.steps.float().mean().item()
-        return found.objects
+        return found.objects, found.steps.float().mean().item()
 
-    return timed(job, invert, made)
+    return timed(job, invert)
 
 
-def timed(job: dict[str, Any], invert: Any, made: dict[str, float] | None = None) -> dict[str, Any]:
-    """Seconds, texts and peak memory of every setting, the first run once more to warm up."""
-    steps, beam = job["settings"][next(iter(job["settings"]))]
-    invert(steps, beam)
+def run_same(job: dict[str, Any]) -> dict[str, Any]:
+    """Our side with no work spared: a mark on every signal keeps any from being known, and no text leaves."""
+    import torch
+    from torch import Tensor
+
+    import unembed
+
+    torch.set_num_threads(job["threads"])
+    inverter = unembed.load(job["imported"], device=job["device"])
+    hypothesizer, corrector, embedder = inverter.hypothesizer, inverter.corrector, inverter.embedder
+    vectors = torch.tensor(job["vectors"], device=job["device"])
+    serial = itertools.count()
+
+    def marked(signals: Tensor) -> Tensor:
+        marks = torch.arange(signals[..., 0].numel(), device=signals.device).view(*signals.shape[:2], 1)
+        batch = torch.full_like(marks, next(serial))
+        return torch.cat([signals, marks, batch], -1)
+
+    def invert(steps: int, beam: int) -> tuple[list[str], float]:
+        with torch.autocast(job["device"], torch.bfloat16, enabled=job["device"] == "cuda"):
+            found = unembed.search(
+                vectors,
+                embed=lambda signals: embedder.embed(signals[:, :-2]),
+                hypothesize=lambda target, count, draws: marked(hypothesizer.hypothesize(target, count, draws)),
+                correct=lambda target, signals, embedding, count, draws: marked(
+                    corrector.correct(target, signals[:, :-2], embedding, count, draws)
+                ),
+                similarity=embedder.similarity,
+                steps=steps,
+                beam=beam,
+                patience=steps + 2,
+                tolerance=-10.0,
+                chunk_size=job["batch"] * beam,
+            )
+        texts = inverter.codec.decode(found.signals[:, :-2])
+        assert set(found.steps.tolist()) == {steps}
+        return texts, steps
+
+    return timed(job, invert)
+
+
+SIDES = {"peer": run_peer, "same": run_same, "ours": run_ours}
+
+
+def timed(job: dict[str, Any], invert: Invert) -> dict[str, Any]:
+    """Seconds, texts, rounds and peak memory of every setting, after a warm-up; no texts where it takes too long."""
     rows = {}
     for name, (steps, beam) in job["settings"].items():
-        began = time.perf_counter()
-        texts = invert(steps, beam)
-        seconds = time.perf_counter() - began
-        rows[name] = {"seconds": seconds, "texts": texts, "peak_gb": peak(), "steps": made["steps"] if made else steps}
+        row: dict[str, Any] = {"seconds": job["limit"], "texts": None, "steps": None}
+        try:
+            with at_most(job["limit"]):
+                invert(min(steps, 2), beam)
+            settled(job)
+            with at_most(job["limit"]):
+                began = time.perf_counter()
+                row["texts"], row["steps"] = invert(steps, beam)
+                settled(job)
+                row["seconds"] = time.perf_counter() - began
+        except TimeoutError:
+            row |= {"seconds": job["limit"], "texts": None}
+        rows[name] = row | {"peak_gb": peak(job)}
+        print(f"{job['side']} {name}: {row['seconds']:.2f} s{'' if row['texts'] else ' and more'}", file=sys.stderr)
     return rows
 
 
-def peak() -> float:
-    """Most memory of this process so far, in GB; getrusage would count that of the one that started it."""
+@contextmanager
+def at_most(seconds: float | None) -> Iterator[None]:
+    """Raise TimeoutError in what runs longer."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds or 0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def settled(job: dict[str, Any]) -> None:
+    """Wait for the device."""
+    if job["device"] == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+
+
+def peak(job: dict[str, Any]) -> float:
+    """Most memory since the last call on a GPU, else of this process so far (getrusage adds its parent's), in GB."""
+    if job["device"] == "cuda":
+        import torch
+
+        most = torch.cuda.max_memory_allocated() / 2**30
+        torch.cuda.reset_peak_memory_stats()
+        return most
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []
     return next((int(line.split()[1]) / 2**20 for line in lines if line.startswith("VmHWM")), float("nan"))
 
 
-def compare(job: dict[str, Any], inverter: Any) -> None:
-    """Run both sides and print a row a setting."""
+def compare(job: dict[str, Any], inverter: Any, site: Path) -> None:
+    """Run all sides and print a row a setting."""
     import torch
 
     from unembed import cosine
 
     sides = {}
-    quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "WANDB_DISABLED": "true", "TOKENIZERS_PARALLELISM": "false"}
-    quiet["PYTHONWARNINGS"] = "ignore"
-    for side, python in (("peer", make_peer()), ("ours", Path(sys.executable))):
+    quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "WANDB_DISABLED": "true", "USE_TF": "0", "USE_FLAX": "0"}
+    quiet |= {"TOKENIZERS_PARALLELISM": "true" if job["threads"] > 1 else "false", "PYTHONWARNINGS": "ignore"}
+    for side in SIDES:
+        paths = [str(site)] if side == "peer" else []
+        path = os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])
         with tempfile.TemporaryDirectory() as place:
-            (Path(place) / "job.json").write_text(json.dumps(job))
+            (Path(place) / "job.json").write_text(json.dumps(job | {"side": side}))
             subprocess.run(
-                [str(python), __file__, "--side", side, "--place", place],
-                check=True, env=quiet, stdout=subprocess.DEVNULL, cwd=place,
+                [sys.executable, __file__, "--place", place],
+                check=True, env=quiet | {"PYTHONPATH": path}, stdout=subprocess.DEVNULL, cwd=place,
             )  # fmt: skip
             sides[side] = json.loads((Path(place) / "found.json").read_text())
-    vectors = torch.tensor(job["vectors"])
-    print(f"{len(vectors)} texts on {job['device']}, {job['threads']} threads; vec2text 0.0.13 | unembed")
-    print("| setting | seconds | ratio | steps made | similarity | peak memory, GB |\n|---|---|---|---|---|---|")
+    vectors = torch.tensor(job["vectors"], device=inverter.embedder.device)
+
+    def near(row: dict[str, Any]) -> str:
+        if row["texts"] is None:
+            return "–"
+        return f"{cosine(vectors, inverter.embedder.texts.embed_texts(row['texts'])).mean().item():.4f}"
+
+    print(
+        f"{len(vectors)} texts on {device_name(job['device'])}, {job['threads']} threads, batches of {job['batch']}; "
+        f"vec2text 0.0.13 ({job['precision']}) | unembed, same work | unembed, as shipped"
+    )
+    print("| setting | seconds | ratio | rounds as shipped | similarity | peak memory, GB |\n|---|---|---|---|---|---|")
     for name in job["settings"]:
-        a, b = sides["peer"][name], sides["ours"][name]
-        near = [cosine(vectors, inverter.embedder.texts.embed_texts(x["texts"])).mean().item() for x in (a, b)]
-        print(
-            f"| {name} | {a['seconds']:.2f} / {b['seconds']:.2f} | {a['seconds'] / b['seconds']:.1f}× | "
-            f"{a['steps']:.1f} / {b['steps']:.1f} | {near[0]:.4f} / {near[1]:.4f} | "
-            f"{a['peak_gb']:.2f} / {b['peak_gb']:.2f} |"
-        )
+        peer, *ours = rows = [sides[side][name] for side in SIDES]
+        seconds = " / ".join(f"{'' if row['texts'] else '> '}{row['seconds']:.2f}" for row in rows)
+        over = "" if peer["texts"] else "> "
+        ratio = " / ".join(f"{over}{peer['seconds'] / x['seconds']:.1f}×" if x["texts"] else "–" for x in ours)
+        made = "–" if ours[-1]["steps"] is None else f"{ours[-1]['steps']:.1f}"
+        peaks = " / ".join(f"{row['peak_gb']:.2f}" for row in rows)
+        print(f"| {name} | {seconds} | {ratio} | {made} | {' / '.join(map(near, rows))} | {peaks} |")
+
+
+def device_name(device: str) -> str:
+    """What the device calls itself."""
+    import torch
+
+    return torch.cuda.get_device_name() if device == "cuda" else device
 
 
 def main() -> None:
@@ -212,19 +339,27 @@ def main() -> None:
     parser.add_argument("--weights", choices=["reference", "random"], default="reference")
     parser.add_argument("--settings", default=None, help=f"some of {','.join(SETTINGS)}")
     parser.add_argument("--texts", type=int, default=None)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=None, help="texts at once; 64 on a CPU, all on a GPU")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--side", choices=["peer", "ours"])
-    parser.add_argument("--place", type=Path)
+    parser.add_argument("--limit", type=float, default=None, help="most seconds for a setting, and for its warm-up")
+    parser.add_argument("--peer", type=Path, default=None, help="a folder with the peer's packages")
+    parser.add_argument("--peer-precision", choices=["bfloat16", "autocast", "float32"], default=None)
+    parser.add_argument("--checkpoint", type=Path, default=REFERENCE)
+    parser.add_argument("--tokenizer", type=Path, default=TOKENIZER)
+    parser.add_argument("--place", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.side:
+    if options.place:
         job = json.loads((options.place / "job.json").read_text())
-        rows = {"peer": run_peer, "ours": run_ours}[options.side](job)
-        (options.place / "found.json").write_text(json.dumps(rows))
+        (options.place / "found.json").write_text(json.dumps(SIDES[job["side"]](job)))
         return
-    if not REFERENCE.is_dir():
-        sys.exit("the comparison needs the reference data, which isn't here")
+    if not options.checkpoint.is_dir():
+        sys.exit(f"the comparison needs the reference checkpoint, which isn't at {options.checkpoint}: --checkpoint")
+    if options.weights == "random" and not options.tokenizer.is_file():
+        sys.exit(f"random weights need T5's tokenizer, which isn't at {options.tokenizer}: --tokenizer")
+    if options.peer is not None and not (options.peer / "vec2text").is_dir():
+        sys.exit(f"--peer: {options.peer} is no folder with the package vec2text")
+    site = (options.peer or make_peer()).resolve()
     import torch
 
     import unembed
@@ -232,16 +367,16 @@ def main() -> None:
 
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as place:
-        folder = REFERENCE
+        folder = options.checkpoint.resolve()
         if options.weights == "random":
             folder = Path(place) / "random"
             folder.mkdir()
-            random_pair(folder)
+            random_pair(folder, options.checkpoint, options.tokenizer)
         imported = Path(place) / "imported"
         halves = (str(folder / "inversion"), str(folder / "corrector"))
         import_pair(*halves, imported, embedder=str(folder / "embedder"), device=torch.device("cpu"))
-        inverter = unembed.load(str(imported), device="cpu")
-        texts = json.loads((REFERENCE / "expected.json").read_text())["texts"]
+        inverter = unembed.load(str(imported), device=options.device)
+        texts = json.loads((options.checkpoint / "expected.json").read_text())["texts"]
         count = options.texts or (len(texts) if options.weights == "reference" else 1)
         vectors = inverter.embed((texts * -(-count // len(texts)))[:count])
         default = "0,1,5,8x8,50x8" if options.weights == "reference" else "0,1,5"
@@ -253,9 +388,11 @@ def main() -> None:
             "settings": {name: SETTINGS[name] for name in names},
             "device": options.device,
             "threads": options.threads,
-            "batch": options.batch,
+            "batch": options.batch or (64 if options.device == "cpu" else count),
+            "limit": options.limit,
+            "precision": options.peer_precision or ("float32" if options.device == "cpu" else "bfloat16"),
         }
-        compare(job, inverter)
+        compare(job, inverter, site)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ key, value = (split_heads(part, heads)[:, :, :33] for part in buffer)
 query = torch.randn(7, heads, 1, width, device=device)
 for shape in ((7, 1, 1, 33), (1, heads, 1, 33), (7, heads, 1, 33)):
     bias = torch.randn(shape, device=device)
+    bias[..., 20:] = -1e9
     plain = torch.softmax(query @ key.transpose(2, 3) + bias, -1) @ value
     assert torch.allclose(single_attention(query, key, value, bias), plain, atol=1e-5), shape
 query = torch.randn(7, 5, heads, width, device=device).transpose(1, 2)  # five beams

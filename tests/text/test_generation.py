@@ -26,7 +26,8 @@ def test_children_equal_sorting_everything(vocabulary, beams) -> None:
     score = torch.randn(6, beams, generator=draw)
     done = torch.zeros(6, beams, dtype=torch.bool)
     done[1, 0] = done[2, :] = done[3, -1] = True
-    value, parent, token = children(logits, score, done, count=8, pad=0)
+    base = (score - logits.logsumexp(-1)).masked_fill(done, -torch.inf)
+    value, parent, token = children(logits, base, score.masked_fill(~done, -torch.inf), count=8)
     every = score[..., None] + logits.log_softmax(-1)
     every[done] = -torch.inf
     every[..., 0] = torch.where(done, score, every[..., 0])

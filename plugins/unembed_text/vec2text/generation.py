@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unembed_text.attention import logsumexp
+from unembed_text.generation import children
 from unembed_text.network import T5Network
 
 __all__ = ["beam_search"]
@@ -29,19 +31,17 @@ def beam_search(network: T5Network, states: Tensor, mask: Tensor, *, beams: int,
     ids = last.new_empty(rows, 1, 0)
     best = torch.full((rows, beams), -torch.inf, device=device)  # mean log-probability of the ended texts
     ended = result.clone()
+    done = torch.zeros(rows, dtype=torch.bool, device=device)
     for position in range(length):
-        logits = F.linear(network.step(last, cache), network.t5.lm_head.weight).float()
-        whole = logits.logsumexp(-1, keepdim=True)  # what may not be written has its share too
+        logits = F.linear(network.step(last, cache), network.t5.lm_head.weight)
+        whole = logsumexp(logits)  # what may not be written has its share too
         logits.index_fill_(-1, network.never, -torch.inf)
         if position == 0:
             logits[..., end] = -torch.inf  # no empty text
-        step, token = logits.topk(min(2 * beams, logits.shape[-1]), dim=-1)
-        total = (score[..., None] + step - whole).flatten(1)
-        value, pick = total.topk(min(2 * beams, total.shape[1]), dim=-1)
-        parent, token = pick // step.shape[-1], token.flatten(1).gather(1, pick)
+        value, parent, token = children(logits, score - whole, count=2 * beams)
         written = ids.gather(1, parent[..., None].expand(-1, -1, position))
         ends = token == end
-        counts = ends & (torch.arange(ends.shape[1], device=device) < beams)
+        counts = ends & (torch.arange(ends.shape[1], device=device) < beams) & ~done[:, None]
         if counts.any():
             mean = (value / (position + 1)).masked_fill(~counts, -torch.inf)
             best, ended = _kept(best, ended, mean, written, beams)
@@ -52,16 +52,18 @@ def beam_search(network: T5Network, states: Tensor, mask: Tensor, *, beams: int,
         score = score.masked_fill(ends.gather(1, going), -torch.inf)
         ids = torch.cat([written.gather(1, going[..., None].expand(-1, -1, position)), last[..., None]], -1)
         cache.reorder(parent)
-        done = best[:, -1] >= value[:, 0] / (position + 1)
+        done = done | (best[:, -1] >= value[:, 0] / (position + 1))
+        left = int((~done).sum())
         if position + 1 == length:
-            best, ended = _kept(best, ended, score / length, ids, beams)
+            best, ended = _kept(best, ended, (score / length).masked_fill(done[:, None], -torch.inf), ids, beams)
+        if position + 1 == length or left == 0:
             result[alive] = ended
-        elif done.any():
-            result[alive[done]] = ended[done]
-            alive, last, score, ids, best, ended = (x[~done] for x in (alive, last, score, ids, best, ended))
-            cache.keep(~done)
-            if len(alive) == 0:
-                break
+            break
+        if cache.worth_keeping(left):
+            result[alive] = ended
+            kept = ~done
+            alive, last, score, ids, best, ended, done = (x[kept] for x in (alive, last, score, ids, best, ended, done))
+            cache.keep(kept)
     return result
 
 

@@ -18,7 +18,7 @@ from unembed.inverter import Inverter
 from unembed_text.embedders import OverTexts, TextEmbedder, text_embedder
 from unembed_text.encoders import read_tokenizer
 from unembed_text.metrics import text_metrics
-from unembed_text.network import Special, T5Network, by_columns
+from unembed_text.network import Special, T5Network, stored_for
 from unembed_text.vec2text.codec import T5Codec
 from unembed_text.vec2text.generation import beam_search
 from unembed_text.vec2text.network import CorrectionNetwork, GuessNetwork, PairNetwork, as_read, cut, ended
@@ -175,8 +175,7 @@ def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device) -> I
         pair = load_pair(manifest.config, load_checkpoint(folder)[1], device)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error}") from error
-    if device.type == "cpu":  # now that nothing else holds the tensors
-        by_columns(pair)
+    stored_for(device, pair)  # now that nothing else holds the tensors
     embedder = text_embedder(manifest.embedder["name"], device)
     reader = read_tokenizer(str(folder / "reader")) if (folder / "reader").is_dir() else None
     tokenizer = read_tokenizer(str(folder / "tokenizer"))

@@ -1,0 +1,94 @@
+"""Recorded decoding steps give what unrecorded ones do, whatever their buffers held before."""
+
+import pytest
+import torch
+
+from unembed_text import network as module
+from unembed_text.generation import beam_search
+from unembed_text.network import InversionNetwork, Special, stored_for
+
+T5 = {"vocab_size": 60, "d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2}
+LENGTH = 9
+
+
+def network(device: str) -> InversionNetwork:
+    torch.manual_seed(0)
+    special = Special(pad=0, start=1, end=2)
+    made = InversionNetwork(T5, dimension=12, positions=3, hidden=16, special=special).to(device).eval()
+    stored_for(torch.device("cuda" if device == "cuda" else "meta"), made)
+    return made
+
+
+def encoded(net: InversionNetwork, rows: int, tokens: int):
+    draw = torch.Generator().manual_seed(rows)
+    target, embedding = torch.randn(2, rows, 12, generator=draw).to(net.t5.shared.weight.device)
+    hypothesis = torch.randint(3, 60, (rows, tokens), generator=draw).to(target.device)
+    hypothesis[0, 2:] = 0
+    return net.encode(target, hypothesis, embedding)
+
+
+def steps(net: InversionNetwork, states, mask, beams: int) -> torch.Tensor:
+    """Hidden states of a few steps whose beams change places."""
+    draw = torch.Generator().manual_seed(1)
+    cache = net.start(states, mask, beams=beams, length=LENGTH)
+    ids = torch.ones(len(states), 1, dtype=torch.long, device=states.device)
+    found = []
+    for _ in range(LENGTH):
+        found.append(net.step(ids, cache).float().clone())
+        parent = torch.randint(0, ids.shape[1], (len(states), beams), generator=draw)
+        ids = torch.randint(3, 60, (len(states), beams), generator=draw).to(states.device)
+        cache.reorder(parent.to(states.device))
+    return torch.cat(found, 1)
+
+
+@torch.no_grad()
+def test_searches_of_several_sizes_share_a_recording(monkeypatch) -> None:
+    net = network("cpu")
+    batches = [encoded(net, rows, tokens) for rows, tokens in ((5, 7), (3, 4), (8, 6), (5, 7))]
+    plain = [beam_search(net, *batch, beams=3, length=LENGTH) for batch in batches]
+    monkeypatch.setattr(module, "records", lambda *shape: True)
+    for batch, wanted in zip(batches, plain, strict=True):
+        assert torch.equal(beam_search(net, *batch, beams=3, length=LENGTH), wanted)
+    assert len(net.recordings._kept) == 1
+
+
+@torch.no_grad()
+def test_a_search_within_another_has_buffers_of_its_own(monkeypatch) -> None:
+    net = network("cpu")
+    states, mask = encoded(net, 4, 5)
+    monkeypatch.setattr(module, "records", lambda *shape: True)
+    first = net.start(states, mask, beams=2, length=LENGTH)
+    second = net.start(states, mask, beams=2, length=LENGTH)
+    assert first.recording is not None and second.recording is None
+    del first
+    assert net.start(states, mask, beams=2, length=LENGTH).recording is not None
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("beams", [1, 3])
+def test_recorded_steps_equal_plain_ones(beams, monkeypatch) -> None:
+    net = network("cpu")
+    states, mask = encoded(net, 5, 7)
+    plain = steps(net, states, mask, beams)
+    monkeypatch.setattr(module, "records", lambda *shape: True)
+    for _ in range(2):
+        assert torch.allclose(steps(net, states, mask, beams), plain, atol=1e-5)
+
+
+@pytest.mark.gpu
+@torch.no_grad()
+@pytest.mark.parametrize("beams", [1, 3])
+def test_replayed_graphs_equal_plain_steps(beams) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    net = network("cuda")
+    with torch.autocast("cuda", torch.bfloat16):
+        batches = [encoded(net, rows, tokens) for rows, tokens in ((5, 7), (3, 4), (5, 7))]
+        net.records = False
+        plain = [steps(net, *batch, beams) for batch in batches]
+        net.records = True
+        found = [steps(net, *batch, beams) for batch in batches]
+    (recording,) = net.recordings._kept.values()
+    assert recording.graph is not None
+    for a, b in zip(found, plain, strict=True):
+        assert (a - b).norm() < 0.02 * b.norm()
