@@ -75,9 +75,10 @@ class Meter:
 
 
 def forecast(inverter: "Inverter", count: int, *, tokens: int, effort: "Effort") -> dict[str, Any]:
-    """The most that inverting `count` targets of about `tokens` tokens can take: queries, tokens and dollars.
+    """What inverting `count` targets of about `tokens` tokens can take: the most queries, and what they would cost.
 
-    Every step may query `branch` new corrections of each of `beam` hypotheses, and edits; most runs stop long before.
+    Tokens and dollars are estimates, no bounds: a candidate may be longer than its target. Every step may query
+    `branch` new corrections of each of `beam` hypotheses, and edits; most runs stop long before.
     """
     edits = effort.elite * effort.edits if inverter.editor is not None else 0
     most = effort.beam + effort.steps * (effort.beam * effort.branch + edits) + 1

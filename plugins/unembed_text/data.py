@@ -1,14 +1,58 @@
 """Training windows: one to `longest` tokens from sentence starts, and some from anywhere."""
 
+import logging
 from collections.abc import Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
-__all__ = ["Windows"]
+from unembed.config import Config
+from unembed.passages import read_passages
+
+__all__ = ["TextsConfig", "Windows", "read_windows"]
+
+log = logging.getLogger("unembed.training")
+
+
+class TextsConfig(Config):
+    """What the `[recipe]` tables of the text recipes share."""
+
+    name: str
+    embedder: str
+    train: list[Path]
+    validation: list[Path]
+    dropout: float = Field(0.1, ge=0, lt=1)
+    shares: list[float] = Field([1, 1, 1, 1], min_length=1, description="of batches, for equal ranges of length")
+    anywhere: float = Field(0.15, description="share of windows that start anywhere, not at a sentence")
+    batch_tokens: int = 8192
+    layers: int | None = Field(None, description="keep only so many layers of each half (small runs)")
+    held_out: int = Field(128, description="validation windows a length")
+    storage: str = "float16"
+    device: str
+    seed: int
+
+
+def read_windows(config: TextsConfig, tokenizer: Any, *, longest: int) -> "Windows":
+    """Windows of up to `longest` tokens over the passages of `config.train`."""
+    passages: list[str] = []
+    for path in config.train:
+        log.info("reading %s", path)
+        passages += read_passages(path)
+    log.info("splitting %d passages into tokens", len(passages))
+    return Windows(
+        passages,
+        tokenizer,
+        longest=longest,
+        shares=config.shares,
+        anywhere=config.anywhere,
+        batch_tokens=config.batch_tokens,
+        device=config.device,
+    )
 
 
 class Windows:

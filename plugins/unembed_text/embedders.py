@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from unembed.errors import InputError, MissingExtraError
 from unembed.interfaces import Embedder
+from unembed_text.weights import reach_hub
 
 __all__ = ["LocalEmbedder", "OverTexts", "SentenceTransformerEmbedder", "TextEmbedder", "minilm", "text_embedder"]
 
@@ -160,6 +161,7 @@ class SentenceTransformerEmbedder(LocalEmbedder):
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
             raise MissingExtraError("text embedders need an extra: pip install 'unembed[text]'") from error
+        reach_hub(source)
         try:
             model = SentenceTransformer(source, device=str(device))
         except (OSError, ValueError) as error:

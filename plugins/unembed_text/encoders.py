@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from unembed.errors import InputError, MissingExtraError
 from unembed_text.embedders import LocalEmbedder
+from unembed_text.weights import reach_hub
 
 __all__ = ["OnnxEmbedder", "Pooling", "TransformerEmbedder", "pool"]
 
@@ -148,6 +149,7 @@ def read_tokenizer(source: str) -> Any:
         from transformers import AutoTokenizer
     except ImportError as error:
         raise MissingExtraError("text embedders need an extra: pip install 'unembed[text]'") from error
+    reach_hub(source)
     try:
         return AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:

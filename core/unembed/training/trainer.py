@@ -25,6 +25,8 @@ __all__ = ["Trainer"]
 
 log = logging.getLogger("unembed.training")
 
+LONG = 10.0  # seconds without a word
+
 
 OnEvent = Callable[[str, int, dict[str, Any]], None]
 
@@ -62,6 +64,7 @@ class Trainer:
         self.step = 0
         self.examples = 0
         self.seconds = 0.0
+        self.writing = float("inf")  # seconds that the last round's hypotheses took
         self.pace = 0.0  # seconds a step of the last round, to place a step in time before the device is done
         self.state_file = config.output / "state.pt"
         if resume and self.state_file.exists():
@@ -153,6 +156,9 @@ class Trainer:
     def _examples(self, count: int, draw: torch.Generator, noise: torch.Generator) -> list[Example]:
         """The round's batches, shuffled; those of one shape get their hypotheses in one go."""
         recipe, examples = self.recipe, []
+        began = time.monotonic()
+        if self.writing > LONG and self.accelerator.is_main_process:
+            log.info("step %d: making hypotheses for the next %d steps", self.step, count)
         depth = self.config.depth if self.step >= self.config.guess_steps else 0
         groups: dict[torch.Size, list[Tensor]] = {}
         for signals in recipe.batches(-(-count // (depth + 1)), draw):
@@ -171,6 +177,7 @@ class Trainer:
                         hypothesis = recipe.propose(target, hypothesis, embedding, signals, noise)
                     embedding = recipe.embed(hypothesis)
                     parts = [target, signals, hypothesis, embedding]
+        self.writing = time.monotonic() - began
         order = torch.randperm(len(examples), generator=draw).tolist()
         return [examples[index] for index in order[:count]]
 

@@ -55,6 +55,9 @@ def url_service(scheme: str, argument: str, device: torch.device) -> "ApiEmbedde
     parts = urlsplit(f"{scheme}:{url}")
     if parts.username or parts.password:
         raise InputError(f"an address must not hold a key or password; set {LOCAL.key} instead")
+    if "?" in model:
+        name, _, more = model.partition("?")
+        raise InputError(f"options stand before the model, not after it: {scheme}:{place}?{more}#{name}")
     if not parts.hostname or not model:
         raise InputError(f"a server is named {scheme}://HOST:PORT/v1#MODEL; got {scheme}:{argument}")
     service = Service(f"{scheme}:{url}".rstrip("/"), LOCAL.key, batch=LOCAL.batch)

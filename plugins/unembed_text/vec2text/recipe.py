@@ -12,11 +12,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from unembed.config import Config, parse
+from unembed.config import parse
 from unembed.inverter import Inverter
 from unembed.passages import read_passages
 from unembed.training.recipe import Recipe
-from unembed_text.data import Windows
+from unembed_text.data import TextsConfig, read_windows
 from unembed_text.embedders import text_embedder
 from unembed_text.encoders import read_tokenizer
 from unembed_text.generation import sample
@@ -26,27 +26,14 @@ from unembed_text.vec2text.inverters import build_inverter, build_pair, save_pai
 __all__ = ["PairRecipe", "PairRecipeConfig"]
 
 
-class PairRecipeConfig(Config):
+class PairRecipeConfig(TextsConfig):
     """The `[recipe]` table of a config with `modality = "vec2text"`."""
 
-    name: str
-    embedder: str
-    train: list[Path]
-    validation: list[Path]
     start: str = Field(description="a T5, T5 v1.1 or flan-T5: folder or hub id")
     tokenizer: str | None = Field(None, description="folder or hub id, where `start` has none beside it")
     tokens: int = Field(32, ge=2, description="tokens of the longest text, its end among them")
     positions: int = Field(16, ge=1, description="encoder positions made from an embedding")
     hidden: int | None = Field(None, ge=1, description="width of the projections; that of the embedding if unset")
-    dropout: float = 0.1
-    shares: list[float] = Field([1, 1, 1, 1], min_length=1, description="of batches, for equal ranges of length")
-    anywhere: float = Field(0.15, description="share of texts that start anywhere, not at a sentence")
-    batch_tokens: int = 8192
-    layers: int | None = Field(None, description="keep only so many layers of each half (small runs)")
-    held_out: int = Field(128, description="validation texts a length")
-    storage: str = "float16"
-    device: str
-    seed: int
 
 
 class PairRecipe(Recipe):
@@ -58,15 +45,7 @@ class PairRecipe(Recipe):
         self.texts = text_embedder(config.embedder, torch.device(config.device))
         self.tokenizer = read_tokenizer(config.tokenizer or hub_id(config.start))
         self.tokenizer.backend_tokenizer.no_truncation()  # some are saved with one
-        self.windows = Windows(
-            [text for path in config.train for text in read_passages(path)],
-            self.tokenizer,
-            longest=config.tokens - 1,
-            shares=config.shares,
-            anywhere=config.anywhere,
-            batch_tokens=config.batch_tokens,
-            device=config.device,
-        )
+        self.windows = read_windows(config, self.tokenizer, longest=config.tokens - 1)
         t5, weights, _ = read_t5(config.start)
         if config.layers is not None:
             keep = tuple(f".block.{index}." for index in range(config.layers))

@@ -160,6 +160,11 @@ def test_an_address_with_a_password_is_refused_without_repeating_it() -> None:
     assert KEY not in str(caught.value) and "UNEMBED_API_KEY" in str(caught.value)
 
 
+def test_options_after_a_servers_model_are_shown_their_place() -> None:
+    with pytest.raises(InputError, match=r"http://localhost:1/v1\?dimensions=3#m$"):
+        load_embedder("http://localhost:1/v1#m?dimensions=3", device="cpu")
+
+
 @pytest.mark.parametrize("name", ["http://localhost:1/v1", "openai:", "openai:text-embedding-ada-002?dimensions=3"])
 def test_a_name_that_cant_be_right_is_refused(name) -> None:
     with pytest.raises(InputError):
