@@ -1,6 +1,7 @@
 """The contract of the recipe, and what it refuses."""
 
 import pytest
+import torch
 
 import unembed
 from unembed.config import read_toml
@@ -29,11 +30,40 @@ def test_training_conforms(table) -> None:
         ({"heads": 3}, "heads width"),
         ({"train": []}, "train"),
         ({"size": 8}, "size"),
+        ({"pixel": 0, "critic": 1}, "a critic knows no target"),
+        ({"perceptual": 1}, "need each other"),
+        ({"features": "efficientnet-lite0"}, "need each other"),
     ],
 )
 def test_wrong_tables_are_refused(change, told, table) -> None:
     with pytest.raises(unembed.ConfigError, match=told):
         ImageRecipe({**table, **change, "device": "cpu", "seed": 0})
+
+
+def test_features_of_the_black_box_are_refused(table) -> None:
+    """It may only be queried: its gradients are nobody's."""
+    change = {"perceptual": 1, "features": table["embedder"]}
+    with pytest.raises(unembed.ConfigError, match="another network than the black box"):
+        ImageRecipe({**table, **change, "device": "cpu", "seed": 0})
+
+
+def test_training_with_all_losses_conforms(table) -> None:
+    losses = {"perceptual": 1, "student": 0.5, "critic": 0.3, "features": "efficientnet-lite0", "features_size": 32}
+    change = {**losses, "independent": "efficientnet-lite0", "batch": 4}
+    Suite(TRAINING, lambda: (Training(modality("image"), {**table, **change}),)).require(None)
+
+
+def test_batches_are_the_images_a_few_pixels_aside(table) -> None:
+    recipe = ImageRecipe({**table, "shift": 2, "device": "cpu", "seed": 0})
+    images = recipe.images[:8].float() / 255
+    moved = recipe._moved(images, torch.Generator().manual_seed(0))
+    assert moved.shape == images.shape and not torch.equal(moved, images)
+    wide = torch.nn.functional.pad(images, (2,) * 4, mode="reflect")
+    for image, found in zip(wide, moved, strict=True):
+        windows = image.unfold(1, 32, 1).unfold(2, 32, 1).flatten(1, 2)  # [3, 25, 32, 32]
+        assert (windows == found[:, None]).flatten(2).all(2).all(0).any()
+    still = ImageRecipe({**table, "shift": 0, "device": "cpu", "seed": 0})
+    assert torch.equal(still._moved(images, torch.Generator()), images)
 
 
 def test_a_text_embedder_is_refused(table, toy_plugin) -> None:
