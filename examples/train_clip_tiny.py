@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, help="use the first so many train*.parquet; others stay unseen")
     parser.add_argument("--tower", choices=("resnet", "vit"), default="resnet")
     parser.add_argument("--pixels", type=int, default=96, help="side that photographs are enlarged to")
-    parser.add_argument("--seconds", type=float, default=180, help="training time in all")
+    parser.add_argument("--seconds", type=float, default=120, help="training time in all")
     parser.add_argument("--steps", type=int, help="at most so many steps")
     parser.add_argument("--groups", type=int, default=3, help="images of each class in a step")
     parser.add_argument("--rate", type=float, default=2e-3)
