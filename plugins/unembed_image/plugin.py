@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).parent / "weights"
 BUNDLED = {
     "clip-tiny": "images of 64 × 64 pixels from vectors of the bundled small CLIP (512 wide)",
-    "effnet-features": "the same from EfficientNet-Lite0's pooled last features (1,280 wide)",
-    "effnet-probs": "the same from EfficientNet-Lite0's 1,000 class probabilities",
+    "effnet-features": "images of 64 × 64 pixels from EfficientNet-Lite0's pooled last features (1,280 wide)",
+    "effnet-probs": "images of 64 × 64 pixels from EfficientNet-Lite0's 1,000 class probabilities",
 }
 
 

@@ -71,8 +71,8 @@ class ImageRecipe(Recipe):
             raise ConfigError(
                 "[recipe]: one of pixel, perceptual and student must be above 0: a critic knows no target"
             )
-        if bool(config.perceptual) != (config.features is not None):
-            raise ConfigError("[recipe]: perceptual above 0 and features, an embedder, need each other")
+        if config.perceptual and config.features is None:
+            raise ConfigError("[recipe]: perceptual above 0 needs features, the name of an embedder")
         if config.features == config.embedder:
             raise ConfigError(f"[recipe]: features must name another network than the black box, {config.embedder}")
         torch.manual_seed(config.seed)
@@ -83,9 +83,11 @@ class ImageRecipe(Recipe):
         names = ("size", "patch", "width", "layers", "heads", "tokens", "noise", "space")
         self.config = {"dimension": self.embedder.dimension, **{name: getattr(config, name) for name in names}}
         self.painter = ImageNetwork(**self.config)
-        judge = config.features and Perceptual(image_embedder(config.features, config.device), config.features_size)
+        judge = None
+        if config.perceptual and config.features is not None:
+            judge = Perceptual(image_embedder(config.features, config.device), config.features_size)
         shares = Shares(config.pixel, config.perceptual, config.student, config.critic)
-        objective = ImageObjective(self.painter, draws=config.draws, shares=shares, perceptual=judge or None)
+        objective = ImageObjective(self.painter, draws=config.draws, shares=shares, perceptual=judge)
         self.network = objective.to(config.device)
 
     def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
