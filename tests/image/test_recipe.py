@@ -1,5 +1,7 @@
 """The contract of the recipe, and what it refuses."""
 
+import json
+
 import pytest
 import torch
 
@@ -10,6 +12,8 @@ from unembed.testing.checks import TRAINING
 from unembed.testing.checks.training import Training
 from unembed.testing.suite import Suite
 from unembed_image.recipe import ImageRecipe
+
+PLACES = ("embedder", "train", "validation")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +54,33 @@ def test_training_with_all_losses_conforms(table) -> None:
     losses = {"perceptual": 1, "student": 0.5, "critic": 0.3, "features": "efficientnet-lite0", "features_size": 32}
     change = {**losses, "independent": "efficientnet-lite0", "batch": 4}
     Suite(TRAINING, lambda: (Training(modality("image"), {**table, **change}),)).require(None)
+
+
+@pytest.mark.slow
+def test_training_with_helpers_goes_on_exactly(table, tmp_path, request) -> None:
+    """Student, critic and the state of its spectral norms are saved with the painter."""
+    from unembed.training import train
+
+    def run(name: str, *more: str, resume: bool = False) -> dict[str, torch.Tensor]:
+        changes = [f"recipe.{key}={json.dumps(value)}" for key, value in table.items() if key in PLACES]
+        changes += ["recipe.student=1", "recipe.critic=0.3", "recipe.batch=4", "recipe.held_out=2"]
+        changes += [
+            "steps=6",
+            "round_steps=2",
+            "guess_steps=2",
+            "warmup=2",
+            "evaluate_steps=0",
+            f"output={tmp_path / name}",
+        ]
+        train(request.path.with_name("toy.toml"), overrides=[*changes, *more], resume=resume)
+        return torch.load(tmp_path / name / "state.pt", weights_only=True)["network"]
+
+    whole = run("whole")
+    stopped = run("parts", "max_seconds=0")
+    resumed = run("parts", resume=True)
+    assert any("_u" in name for name in whole) and whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert not all(torch.equal(whole[name], stopped[name]) for name in whole)
 
 
 def test_batches_are_the_images_a_few_pixels_aside(table) -> None:
