@@ -7,18 +7,26 @@ from torch import Tensor
 
 __all__ = ["Chunked", "best_of_each", "distinct", "first_of_each", "rank_within", "row_hash"]
 
+HASHED = 2**25  # values hashed at once
+
 
 def row_hash(signals: Tensor) -> Tensor:
     """A 64-bit hash of each row of `[R, ...]`, equal for equal rows on one machine: int64 `[R]`.
 
     Two different rows collide with a probability of about 2⁻⁶³; floats are hashed by their bits.
     """
-    rows = signals.reshape(len(signals), -1).contiguous()
-    if rows.is_floating_point():
-        rows = (rows.float() + 0.0).view(torch.int32)  # + 0.0 makes −0 and 0 one value
+    rows = signals.reshape(len(signals), -1)
     width = rows.shape[1]
     generator = torch.Generator().manual_seed(0x5EED)
     factors = torch.randint(-(2**62), 2**62, (2, width), generator=generator).to(rows.device)
+    # A few rows at a time: 64-bit copies of many images would not fit beside them.
+    parts = torch.split(rows, max(1, HASHED // max(1, width)))
+    return torch.cat([_hashed(part.contiguous(), factors) for part in parts])
+
+
+def _hashed(rows: Tensor, factors: Tensor) -> Tensor:
+    if rows.is_floating_point():
+        rows = (rows.float() + 0.0).view(torch.int32)  # + 0.0 makes −0 and 0 one value
     mixed = (rows.long() + factors[0]) * (factors[1] | 1)
     mixed = mixed ^ (mixed >> 29)
     return (mixed * 0x2545F4914F6CDD1D).sum(1)

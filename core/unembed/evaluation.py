@@ -1,21 +1,22 @@
 """Measuring an inverter: embed known signals, invert their vectors, compare."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from unembed.calibration import calibration_counts, calibration_error
+from unembed.calibration import Calibration, calibration_counts, calibration_error
 from unembed.defaults import CHUNK_SIZE, EFFORT
+from unembed.effort import effort as settings_of
 from unembed.errors import InputError
-from unembed.inverter import Inverter
+from unembed.inverter import Inversion, Inverter
 from unembed.loop import Step
 from unembed.metrics import bootstrap, mean
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "evaluate_steps"]
 
 
 @dataclass(frozen=True)
@@ -67,27 +68,105 @@ def evaluate(
     `signals` come from the inverter's codec: `codec.encode(objects)`, or `codec.first(passages, length)`.
     A reconstruction is exact when the embedder can't tell it from the original: their signals are equal.
     """
-    if len(signals) == 0:
-        raise InputError("there is nothing to evaluate on: no signals")
-    vectors = torch.cat([inverter.embedder.embed(part) for part in torch.split(signals, CHUNK_SIZE)])
-    began = time.monotonic()
-    found = inverter.invert(
-        vectors,
+    search = settings_of(effort, steps=steps, beam=beam, max_queries=max_queries)
+    (found,) = evaluate_steps(
+        inverter,
+        signals,
+        (search.steps,),
         effort=effort,
-        steps=steps,
         beam=beam,
         max_queries=max_queries,
         chunk_size=chunk_size,
         seed=seed,
         on_step=on_step,
     )
-    seconds = time.monotonic() - began
-    references = inverter.codec.decode(signals)
+    return found
+
+
+def evaluate_steps(
+    inverter: Inverter,
+    signals: Tensor,
+    steps: Sequence[int],
+    *,
+    effort: str = EFFORT,
+    beam: int | None = None,
+    max_queries: int | None = None,
+    chunk_size: int | None = None,
+    at_once: int | None = None,
+    seed: int = 0,
+    on_step: Callable[[Step], None] | None = None,
+) -> list[Evaluation]:
+    """What `evaluate` gives at each of several numbers of steps, from one search of the most: `len(steps)` results.
+
+    `at_once` signals are searched for together, all unless given: a search holds every candidate of a step in memory.
+    Each result has the seconds of the whole search.
+    """
+    if len(signals) == 0 or not steps:
+        raise InputError("there is nothing to evaluate on: no signals, or no numbers of steps")
+    seconds, last = 0.0, max(steps)
+    found: list[list[_Found]] = []
+    for part in torch.split(signals, at_once or len(signals)):
+        vectors = torch.cat([inverter.embedder.embed(rows) for rows in torch.split(part, CHUNK_SIZE)])
+        began = time.monotonic()
+        inversion = inverter.invert(
+            vectors,
+            effort=effort,
+            steps=last,
+            beam=beam,
+            max_queries=max_queries,
+            chunk_size=chunk_size,
+            seed=seed,
+            on_step=on_step,
+            trace=len(set(steps)) > 1,
+        )
+        seconds += time.monotonic() - began
+        found.append([_at(inverter, vectors, inversion, step, last) for step in steps])
+    calibration = None if inverter.manifest is None else inverter.manifest.calibration
+    references, results = inverter.codec.decode(signals), []
+    for parts in zip(*found, strict=True):
+        whole = _Found(*(torch.cat(values) for values in zip(*parts, strict=True)))
+        results.append(_measured(inverter, signals, references, whole, calibration, seconds, seed))
+    return results
+
+
+class _Found(NamedTuple):
+    """What a search had after some steps."""
+
+    signals: Tensor
+    similarity: Tensor
+    queries: Tensor
+
+
+def _at(inverter: Inverter, target: Tensor, inversion: Inversion, step: int, last: int) -> _Found:
+    """What a search of so many steps would have returned; one that ended early had its result from then on."""
+    if inversion.trace is None or step == last:
+        return _Found(inversion.signals, inversion.similarity, inversion.queries)
+    state = inversion.trace[min(step, len(inversion.trace) - 1)]
+    # As an inversion does: what is reported is measured on the object that is returned.
+    signals = inverter.codec.encode(inverter.codec.decode(state.signals)).to(state.signals.device)
+    changed = (signals != state.signals).flatten(1).any(1)
+    similarity = state.similarity.clone()
+    if changed.any():
+        embedder = inverter.embedder
+        similarity[changed] = embedder.similarity(target[changed], embedder.embed(signals[changed]))
+    return _Found(signals, similarity, state.queries + changed)
+
+
+def _measured(
+    inverter: Inverter,
+    signals: Tensor,
+    references: list[Any],
+    found: _Found,
+    calibration: Calibration | None,
+    seconds: float,
+    seed: int,
+) -> Evaluation:
+    reconstructions = inverter.codec.decode(found.signals)
     exact = (signals.to(found.signals.device) == found.signals).flatten(1).all(1)
     metrics: dict[str, float] = {}
     ci: dict[str, tuple[float, float]] = {}
     for name, metric in inverter.metrics.items():
-        counts = metric.statistics(references, found.objects)
+        counts = metric.statistics(references, reconstructions)
         metrics[name] = metric.aggregate(counts.sum(0))
         ci[name] = bootstrap(counts, metric.aggregate, seed=seed)
     for name, values in (
@@ -99,8 +178,8 @@ def evaluate(
         counts = torch.stack([column, torch.ones_like(column)], 1)
         metrics[name] = mean(counts.sum(0))
         ci[name] = bootstrap(counts, mean, seed=seed)
-    if found.confidence is not None:
-        counts = calibration_counts(found.confidence, exact)
+    if calibration is not None:
+        counts = calibration_counts(calibration.confidence(found.similarity), exact)
         metrics["calibration_error"] = calibration_error(counts.sum(0))
         ci["calibration_error"] = bootstrap(counts, calibration_error, seed=seed)
-    return Evaluation(metrics, ci, seconds, references, found.objects, found.similarity, exact)
+    return Evaluation(metrics, ci, seconds, references, reconstructions, found.similarity, exact)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +11,9 @@ __all__ = ["Metric", "bootstrap", "mean"]
 
 
 class Metric(ABC):
-    """A metric of a corpus that depends only on the sums of per-item counts."""
+    """A metric of a corpus that depends only on the sums of per-item counts; highest is best unless `lowest_best`."""
+
+    lowest_best: ClassVar[bool] = False
 
     @abstractmethod
     def statistics(self, references: Sequence[Any], reconstructions: Sequence[Any]) -> Tensor:

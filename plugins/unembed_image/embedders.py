@@ -12,9 +12,20 @@ from torch.nn import functional as F
 from unembed.errors import InputError
 from unembed.interfaces import Embedder, Similarity, cosine
 
-__all__ = ["FLOOR", "Backbone", "ImageEmbedder", "Pool", "features", "probabilities", "same_classes"]
+__all__ = [
+    "FLOOR",
+    "Backbone",
+    "ImageEmbedder",
+    "Pool",
+    "distribution",
+    "divergence",
+    "features",
+    "probabilities",
+    "same_classes",
+]
 
-AT_ONCE = 64  # images that go through a model at once: at 224 pixels its activations take some hundred MB
+# Images that go through a model at once: at 224 pixels 64 take some hundred MB.
+AT_ONCE = {"cpu": 64, "cuda": 256}
 FLOOR = 1e-8  # a class probability below this counts as this
 Pool = Literal["mean", "none"]
 
@@ -35,7 +46,20 @@ class Backbone:
             mode = "bicubic" if self.bicubic else "bilinear"
             pixels = F.interpolate(pixels, (self.size, self.size), mode=mode, antialias=True).clamp(0, 1)
         mean, std = (pixels.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
-        return (pixels - mean) / std
+        made: Tensor = (pixels - mean) / std
+        return made.contiguous(memory_format=torch.channels_last) if made.is_cuda else made
+
+
+def distribution(rows: Tensor) -> Tensor:
+    """Rows of class probabilities in float64, none below `FLOOR`, each adding up to 1."""
+    p = rows.double().clamp_min(FLOOR)
+    return p / p.sum(-1, keepdim=True)
+
+
+def divergence(a: Tensor, b: Tensor) -> Tensor:
+    """KL(a‖b) of rows of class probabilities in nats, float64 `[N]`."""
+    p, q = distribution(a), distribution(b)
+    return (p * (p.log() - q.log())).sum(-1).clamp_min(0)
 
 
 def same_classes(a: Tensor, b: Tensor) -> Tensor:
@@ -43,9 +67,7 @@ def same_classes(a: Tensor, b: Tensor) -> Tensor:
 
     Cosine would hardly see anything but the likeliest class.
     """
-    p, q = (x.double().clamp_min(FLOOR) for x in (a, b))
-    p, q = p / p.sum(-1, keepdim=True), q / q.sum(-1, keepdim=True)
-    return (p * (q.log() - p.log())).sum(-1).clamp_max(0).exp().float()
+    return divergence(a, b).neg().exp().float()
 
 
 class ImageEmbedder(Embedder):
@@ -62,7 +84,10 @@ class ImageEmbedder(Embedder):
         similarity: Similarity = cosine,
         judge: "ImageEmbedder | None" = None,
     ) -> None:
-        backbone = replace(backbone, model=backbone.model.to(device).eval().requires_grad_(False))
+        # On an accelerator convolutions like channels last; on a CPU it may change the last digits for nothing.
+        layout = torch.channels_last if device.type == "cuda" else torch.preserve_format
+        model = backbone.model.to(device, memory_format=layout).eval().requires_grad_(False)
+        backbone = replace(backbone, model=model)
         self.backbone, self.forward, self.judge = backbone, forward, judge
         with torch.inference_mode():
             width = forward(backbone.prepare(torch.zeros(1, 3, backbone.size, backbone.size, device=device))).shape[1]
@@ -71,7 +96,8 @@ class ImageEmbedder(Embedder):
         )
 
     def _embed(self, signals: Tensor) -> Tensor:
-        return torch.cat([self.forward(self.backbone.prepare(part)) for part in signals.split(AT_ONCE)])
+        parts = signals.split(AT_ONCE.get(self.device.type, 64))
+        return torch.cat([self.forward(self.backbone.prepare(part)) for part in parts])
 
 
 def probabilities(backbone: Backbone, *, name: str, device: torch.device) -> ImageEmbedder:

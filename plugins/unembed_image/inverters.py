@@ -10,6 +10,7 @@ import unembed
 from unembed.checkpoint import Storage
 from unembed.interfaces import Corrector, Embedder, Hypothesizer
 from unembed_image.codec import ImageCodec
+from unembed_image.editor import Edit
 from unembed_image.embedders import ImageEmbedder
 from unembed_image.metrics import image_metrics
 from unembed_image.network import ImageNetwork
@@ -56,8 +57,10 @@ def image_embedder(name: str, device: torch.device | str) -> ImageEmbedder:
     return found
 
 
-def build_inverter(name: str, network: ImageNetwork, embedder: ImageEmbedder) -> unembed.Inverter:
-    """Bundle the parts."""
+def build_inverter(
+    name: str, network: ImageNetwork, embedder: ImageEmbedder, independent: str | None = None
+) -> unembed.Inverter:
+    """Bundle the parts; `independent` names another embedder to measure by."""
     codec = ImageCodec(network.size)
     return unembed.Inverter(
         name=name,
@@ -65,7 +68,8 @@ def build_inverter(name: str, network: ImageNetwork, embedder: ImageEmbedder) ->
         hypothesizer=Guess(network),
         corrector=Correct(network),
         codec=codec,
-        metrics=image_metrics(codec, embedder),
+        editor=Edit(network),
+        metrics=image_metrics(codec, embedder, independent),
     )
 
 
@@ -78,7 +82,8 @@ def open_checkpoint(folder: Path, manifest: unembed.Manifest, device: torch.devi
     except (TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise unembed.CheckpointError(f"{folder}: its manifest and its tensors disagree: {reason}") from error
-    return build_inverter(manifest.name, network.to(device).eval(), image_embedder(manifest.embedder["name"], device))
+    embedder = image_embedder(manifest.embedder["name"], device)
+    return build_inverter(manifest.name, network.to(device).eval(), embedder, manifest.embedder.get("independent"))
 
 
 def save_network(
@@ -90,6 +95,7 @@ def save_network(
     config: dict[str, Any],
     training: dict[str, Any],
     quality: dict[str, Any],
+    independent: str | None,
     storage: Storage,
 ) -> None:
     """Write a checkpoint that `unembed.load` opens."""
@@ -102,6 +108,7 @@ def save_network(
             "name": embedder.name,
             "dimension": embedder.dimension,
             "fingerprint": unembed.fingerprint(embedder, ImageCodec(network.size)),
+            "independent": independent,
         },
         versions={"unembed": unembed.__version__, "torch": torch.__version__},
         training=training,

@@ -1,28 +1,35 @@
 """How near a reconstruction comes: in pixels (SSIM, PSNR), to a classifier, and among all the originals."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from unembed.defaults import CHUNK_SIZE
-from unembed.interfaces import Embedder
+import unembed
+from unembed.defaults import ACCELERATOR_CHUNK_SIZE, CHUNK_SIZE
+from unembed.interfaces import Embedder, cosine
 from unembed.metrics import Metric, mean
 from unembed_image.codec import ImageCodec
-from unembed_image.embedders import ImageEmbedder
+from unembed_image.embedders import ImageEmbedder, distribution, divergence, same_classes
 
-__all__ = ["Agreement", "Psnr", "Retrieval", "Ssim", "image_metrics"]
+__all__ = ["Agreement", "Divergence", "Look", "Psnr", "Retrieval", "Ssim", "image_metrics"]
 
 ROUNDING = 10 * math.log10(12 * 255**2)  # dB: the PSNR of an image against itself before it was rounded to 8 bits
 
 
 class ImageMetric(Metric):
-    """The mean of one number an image."""
+    """The mean of one number an image; pixels are compared on `device`."""
 
-    def __init__(self, codec: ImageCodec) -> None:
-        self.codec = codec
+    def __init__(self, codec: ImageCodec, device: torch.device | str = "cpu") -> None:
+        self.codec, self.device = codec, device
+
+    def pixels(self, images: Sequence[Any]) -> Tensor:
+        """`[N, 3, H, W]` on the device."""
+        return self.codec.encode(images).to(self.device)
 
     def column(self, values: Tensor) -> Tensor:
         """`[N]` values as counts `[N, 2]`."""
@@ -39,7 +46,7 @@ class Ssim(ImageMetric):
     def statistics(self, references: Sequence[Any], reconstructions: Sequence[Any]) -> Tensor:
         from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
-        a, b = self.codec.encode(references), self.codec.encode(reconstructions)
+        a, b = self.pixels(references), self.pixels(reconstructions)
         values = [ssim(y, x, data_range=1.0, reduction="none").reshape(-1) for x, y in _chunks(a, b)]
         return self.column(torch.cat(values))
 
@@ -50,40 +57,89 @@ class Psnr(ImageMetric):
     def statistics(self, references: Sequence[Any], reconstructions: Sequence[Any]) -> Tensor:
         from torchmetrics.functional.image import peak_signal_noise_ratio as psnr
 
-        a, b = self.codec.encode(references), self.codec.encode(reconstructions)
+        a, b = self.pixels(references), self.pixels(reconstructions)
         values = psnr(b, a, data_range=1.0, reduction="none", dim=(1, 2, 3))
         return self.column(values.clamp_max(ROUNDING))
+
+
+class Look:
+    """An embedder to measure by: loaded when first needed, and asked once for the images of several measures."""
+
+    def __init__(self, codec: ImageCodec, load: Callable[[], Embedder]) -> None:
+        self.codec, self.load = codec, cache(load)
+        self.recent: list[tuple[Sequence[Any], Tensor]] = []
+
+    def __call__(self, images: Sequence[Any]) -> Tensor:
+        """Embeddings `[N, D]` of images."""
+        for known, embeddings in self.recent:
+            if known is images:
+                return embeddings
+        embedder = self.load()
+        chunk = CHUNK_SIZE if embedder.device.type == "cpu" else ACCELERATOR_CHUNK_SIZE
+        found = torch.cat([embedder.embed(part) for part in self.codec.encode(images).split(chunk)])
+        self.recent = [(images, found), *self.recent[:1]]  # originals and reconstructions
+        return found
 
 
 class Agreement(ImageMetric):
     """The share of reconstructions, 0 to 1, of which the classifier's `top` classes hold its first of the original."""
 
-    def __init__(self, codec: ImageCodec, classifier: Embedder, top: int) -> None:
+    def __init__(self, codec: ImageCodec, classifier: Look, top: int) -> None:
         super().__init__(codec)
         self.classifier, self.top = classifier, top
 
     def statistics(self, references: Sequence[Any], reconstructions: Sequence[Any]) -> Tensor:
-        a, b = (_embedded(self.classifier, self.codec, images) for images in (references, reconstructions))
+        a, b = self.classifier(references), self.classifier(reconstructions)
         return self.column((b.topk(min(self.top, b.shape[1])).indices == a.argmax(1, keepdim=True)).any(1))
 
 
-class Retrieval(ImageMetric):
-    """The share of reconstructions, 0 to 1, that are nearer to their own original than to any other of the N."""
+class Divergence(ImageMetric):
+    """KL(original‖reconstruction) of a classifier's probabilities, in nats."""
 
-    def __init__(self, codec: ImageCodec, embedder: Embedder) -> None:
+    lowest_best: ClassVar[bool] = True
+
+    def __init__(self, codec: ImageCodec, classifier: Look) -> None:
         super().__init__(codec)
-        self.embedder = embedder
+        self.classifier = classifier
 
     def statistics(self, references: Sequence[Any], reconstructions: Sequence[Any]) -> Tensor:
-        a, b = (_embedded(self.embedder, self.codec, images) for images in (references, reconstructions))
-        near = torch.stack([self.embedder.similarity(row.expand_as(a), a) for row in b])
-        own = near.diagonal()[:, None]
-        others = near.masked_fill(torch.eye(len(a), dtype=torch.bool, device=near.device), -torch.inf)
-        return self.column((others < own).all(1))
+        return self.column(divergence(self.classifier(references), self.classifier(reconstructions)))
 
 
-def image_metrics(codec: ImageCodec, embedder: ImageEmbedder) -> dict[str, Metric]:
-    """Those of an inverter; agreement where the embedder comes from a classifier."""
+class Retrieval(ImageMetric):
+    """The share of reconstructions, 0 to 1, whose original is among the `top` nearest of the N, strictly.
+
+    Of few images it must be among the nearer half, or the measure could not fail.
+    """
+
+    def __init__(self, codec: ImageCodec, look: Look, top: int) -> None:
+        super().__init__(codec)
+        self.look, self.top = look, top
+
+    def statistics(self, references: Sequence[Any], reconstructions: Sequence[Any]) -> Tensor:
+        a, b = self.look(references), self.look(reconstructions)
+        similarity = self.look.load().similarity
+        ranks = []
+        for start in range(0, len(b), CHUNK_SIZE):
+            near = _all_pairs(similarity, a, b[start : start + CHUNK_SIZE])  # [chunk, N]
+            place = torch.arange(len(near), device=near.device)
+            own = near[place, start + place][:, None]
+            ranks.append((near >= own).sum(1) - 1)  # it is as near as itself
+        return self.column(torch.cat(ranks) < min(self.top, max(1, len(a) // 2)))
+
+
+def _all_pairs(similarity: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
+    """How near every row of b `[M, D]` is to every row of a `[N, D]`: float64 `[M, N]`, ranked as by similarity."""
+    if similarity is cosine:
+        return F.normalize(b.double(), dim=-1) @ F.normalize(a.double(), dim=-1).T
+    if similarity is same_classes:
+        p, q = (distribution(x) for x in (b, a))
+        return p @ q.log().T - (p * p.log()).sum(-1, keepdim=True)
+    return torch.stack([similarity(row.expand_as(a), a) for row in b]).double()
+
+
+def image_metrics(codec: ImageCodec, embedder: ImageEmbedder, independent: str | None = None) -> dict[str, Metric]:
+    """Those of an inverter; `independent` names an embedder to measure by too. Classes count where there is a judge."""
     # A black box of its own, so that measuring isn't counted as the search's queries.
     own = ImageEmbedder(
         embedder.backbone,
@@ -92,14 +148,18 @@ def image_metrics(codec: ImageCodec, embedder: ImageEmbedder) -> dict[str, Metri
         device=embedder.device,
         similarity=embedder.similarity,
     )
-    found: dict[str, Metric] = {"ssim": Ssim(codec), "psnr": Psnr(codec), "retrieval_top1": Retrieval(codec, own)}
-    if embedder.judge is not None:
-        found |= {f"agreement_top{top}": Agreement(codec, embedder.judge, top) for top in (1, 5)}
+    found: dict[str, Metric] = {"ssim": Ssim(codec, embedder.device), "psnr": Psnr(codec, embedder.device)}
+    looks = {"retrieval": Look(codec, lambda: own)}
+    if independent is not None:
+        looks["independent"] = Look(codec, lambda: unembed.load_embedder(independent, device=embedder.device))
+    for name, look in looks.items():
+        found |= {f"{name}_top{top}": Retrieval(codec, look, top) for top in (1, 10)}
+    judge = embedder.judge
+    if judge is not None:
+        classes = Look(codec, lambda: judge)
+        found |= {f"agreement_top{top}": Agreement(codec, classes, top) for top in (1, 5)}
+        found["kl"] = Divergence(codec, classes)
     return found
-
-
-def _embedded(embedder: Embedder, codec: ImageCodec, images: Sequence[Any]) -> Tensor:
-    return torch.cat([embedder.embed(part) for part in codec.encode(images).split(CHUNK_SIZE)])
 
 
 def _chunks(a: Tensor, b: Tensor) -> list[tuple[Tensor, Tensor]]:

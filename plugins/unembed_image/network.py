@@ -1,6 +1,6 @@
 """A patch transformer that paints: one network guesses from a target and corrects a hypothesis."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from einops import rearrange, repeat
@@ -10,10 +10,11 @@ from torch.nn import functional as F
 from unembed.errors import MissingExtraError
 from unembed_image.codec import levels
 from unembed_image.embedders import FLOOR
+from unembed_image.losses import Space
 
 __all__ = ["ImageNetwork"]
 
-AT_ONCE = 256  # images painted at once
+AT_ONCE = {"cpu": 256, "cuda": 2048}  # images painted at once
 
 
 class ImageNetwork(nn.Module):
@@ -21,7 +22,7 @@ class ImageNetwork(nn.Module):
 
     Its tokens are the patches of the hypothesis, `tokens` each for the target, for the hypothesis's embedding and for
     the difference of the two, and one for a latent noise `[N, noise]`, by which candidates differ; zero noise is the
-    first candidate. timm's transformer blocks mix them, a small convolution smooths the seams. `space` is what is done
+    first candidate. timm's transformer blocks mix them, small convolutions smooth the seams. `space` is what is done
     to embeddings first: "log" for probabilities.
     """
 
@@ -36,15 +37,14 @@ class ImageNetwork(nn.Module):
         heads: int,
         tokens: int,
         noise: int,
-        draws: int,
-        space: Literal["plain", "log"],
+        space: Space,
     ) -> None:
         super().__init__()
         try:
             from timm.models.vision_transformer import Block
         except ImportError as error:
             raise MissingExtraError("image inverters need an extra: pip install 'unembed[image]'") from error
-        self.size, self.patch, self.noise, self.draws, self.space = size, patch, noise, draws, space
+        self.dimension, self.size, self.patch, self.noise, self.space = dimension, size, patch, noise, space
         self.side = size // patch
         self.places = nn.Parameter(torch.randn(self.side**2, width) * 0.3)
         self.look = nn.Linear(3 * patch**2, width)
@@ -54,7 +54,13 @@ class ImageNetwork(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, qkv_bias=True, qk_norm=True) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.paint = nn.Linear(width, 16 * patch**2)
-        self.smooth = nn.Conv2d(16, 3, 3, padding=1)
+        self.smooth = nn.Sequential(
+            nn.Conv2d(16, 32, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(32, 32, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(32, 3, 3, padding=1),
+        )
 
     def scaled(self, embeddings: Tensor) -> Tensor:
         """Embeddings `[N, D]` in the space that the network reads, each of RMS 1."""
@@ -64,7 +70,7 @@ class ImageNetwork(nn.Module):
             x = x - x.mean(-1, keepdim=True)
         return x / x.pow(2).mean(-1, keepdim=True).sqrt().clamp_min(1e-6)
 
-    def draw(self, target: Tensor, hypothesis: Tensor | None, embedding: Tensor | None, noise: Tensor) -> Tensor:
+    def forward(self, target: Tensor, hypothesis: Tensor | None, embedding: Tensor | None, noise: Tensor) -> Tensor:
         """Unbounded pixels `[N, 3, size, size]` for targets `[N, D]` and `noise` `[N, noise]`."""
         wanted = self.scaled(target)
         known = [self.read[0](wanted)]
@@ -88,28 +94,7 @@ class ImageNetwork(nn.Module):
             x = block(x)
         x = self.paint(self.norm(x[:, : self.side**2]))
         x = rearrange(x, "n (h w) (c p q) -> n c (h p) (w q)", h=self.side, p=self.patch, q=self.patch)
-        return base + 0.1 * self.smooth(F.gelu(x))
-
-    def forward(
-        self, target: Tensor, signals: Tensor, hypothesis: Tensor | None = None, embedding: Tensor | None = None
-    ) -> Tensor:
-        """The mean loss of the best of `draws` paintings of each row, zero noise and others.
-
-        Only the best one learns (as in implicit maximum likelihood estimation, Li and Malik 2018), so the noise comes
-        to choose among the images that one embedding may mean, where a mean over all would be grey.
-        """
-        noises = torch.randn(self.draws, len(target), self.noise, device=target.device)
-        noises[0] = 0
-        if self.draws > 1:
-            with torch.no_grad():
-                losses = torch.stack(
-                    [_distance(self.draw(target, hypothesis, embedding, noise), signals) for noise in noises]
-                )
-            best = losses.argmin(0)
-            noise = noises[best, torch.arange(len(target), device=target.device)]
-        else:
-            noise = noises[0]
-        return _distance(self.draw(target, hypothesis, embedding, noise), signals).mean()
+        return base + 0.25 * self.smooth(F.gelu(x))
 
     @torch.no_grad()
     def write(
@@ -121,25 +106,15 @@ class ImageNetwork(nn.Module):
         generator: torch.Generator | None,
     ) -> Tensor:
         """Images `[N, count, 3, size, size]` of noises whose standard deviations are `warmth` `[N, count]`."""
-        count = warmth.shape[1]
+        count, at_once = warmth.shape[1], AT_ONCE.get(target.device.type, 256)
         noise = torch.randn(*warmth.shape, self.noise, device=target.device, generator=generator) * warmth[..., None]
         rows: list[Any] = [repeat(target, "n d -> (n k) d", k=count), noise.flatten(0, 1)]
         if hypothesis is not None and embedding is not None:
             rows += [repeat(hypothesis, "n ... -> (n k) ...", k=count), repeat(embedding, "n d -> (n k) d", k=count)]
-        parts = [self._painted(*part) for part in zip(*(x.split(AT_ONCE) for x in rows), strict=True)]
+        parts = [self._painted(*part) for part in zip(*(x.split(at_once) for x in rows), strict=True)]
         return torch.cat(parts).unflatten(0, (len(target), count))
 
     def _painted(
         self, target: Tensor, noise: Tensor, hypothesis: Tensor | None = None, embedding: Tensor | None = None
     ) -> Tensor:
-        return levels(self.draw(target, hypothesis, embedding, noise))
-
-
-def _distance(made: Tensor, signals: Tensor) -> Tensor:
-    """Mean absolute differences at full, half, quarter, … resolution, added up: `[N]`; shapes count like edges."""
-    gap, total = made.float() - signals, made.new_zeros(len(made), dtype=torch.float)
-    while True:
-        total = total + gap.abs().mean((1, 2, 3))
-        if min(gap.shape[2:]) < 8:
-            return total
-        gap = F.avg_pool2d(gap, 2)
+        return levels(self(target, hypothesis, embedding, noise))

@@ -1,11 +1,12 @@
 """What the image plugin offers. Heavy imports wait for the factories."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unembed.hooks import hookimpl
-from unembed.registry import EmbedderSpec, Modality
+from unembed.registry import EmbedderSpec, InverterSpec, Modality
 
 if TYPE_CHECKING:
     import torch
@@ -15,10 +16,31 @@ if TYPE_CHECKING:
     from unembed.inverter import Inversion, Inverter
     from unembed.training.recipe import Recipe
 
+WEIGHTS = Path(__file__).parent / "weights"
+BUNDLED = {
+    "clip-tiny": "images of 64 × 64 pixels from vectors of the bundled small CLIP (512 wide)",
+    "effnet-features": "images of 64 × 64 pixels from EfficientNet-Lite0's pooled last features (1,280 wide)",
+    "effnet-probs": "images of 64 × 64 pixels from EfficientNet-Lite0's 1,000 class probabilities",
+}
+
+
+@hookimpl
+def register_inverters() -> list[InverterSpec]:
+    """Those of which an installation has the weights."""
+    folders = {name: partial(Path, WEIGHTS / name) for name in BUNDLED if (WEIGHTS / name).is_dir()}
+    return [InverterSpec(name, BUNDLED[name], partial(_bundled, at), at) for name, at in folders.items()]
+
+
+def _bundled(folder: "partial[Path]", device: "torch.device") -> "Inverter":
+    from unembed.registry import open_checkpoint
+
+    return open_checkpoint(folder(), device)
+
 
 @hookimpl
 def register_embedders() -> list[EmbedderSpec]:
     return [
+        EmbedderSpec("clip-tiny", "the small CLIP that comes with this plugin (512 wide)", _clip_tiny),
         EmbedderSpec("clip", "an open_clip image tower: clip:MODEL/PRETRAINED, clip:MODEL/FILE or clip:FOLDER", _clip),
         EmbedderSpec("features", "a layer of a torchvision or timm model: features:resnet50:avgpool", _features),
         EmbedderSpec("probs", "class probabilities of a torchvision or timm model: probs:resnet50", _probs),
@@ -31,6 +53,12 @@ def register_embedders() -> list[EmbedderSpec]:
 @hookimpl
 def register_modalities() -> list[Modality]:
     return [Modality("image", "images as RGB in [0, 1]", _open, _recipe, read=_read, write=_write)]
+
+
+def _clip_tiny(argument: str, device: "torch.device") -> "Embedder":
+    from unembed_image.models import clip_tiny
+
+    return clip_tiny(WEIGHTS / "embedders/clip-tiny", device)
 
 
 def _clip(argument: str, device: "torch.device") -> "Embedder":

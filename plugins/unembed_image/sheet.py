@@ -9,12 +9,13 @@ from torch import Tensor
 
 from unembed.inverter import Inversion, Inverter
 
-__all__ = ["contact_sheet", "write_images"]
+__all__ = ["Column", "contact_sheet", "drawn", "write_images"]
 
 STEPS = (0, 1, 5, 20)
 ROWS = 32  # at most, on one contact sheet
 CELL = 128  # smallest side of a picture on it
 MARGIN, LINE = 8, 18
+Column = tuple[str, list[Image.Image], list[str]]  # a title, images and what stands under each
 
 
 def write_images(folder: Path, inverter: Inverter, inputs: Sequence[Any] | None, found: Inversion) -> list[Path]:
@@ -39,7 +40,7 @@ def contact_sheet(inverter: Inverter, inputs: Sequence[Any] | None, found: Inver
     Under each reconstruction stands its similarity; without a trace there is only the result.
     """
     count = min(ROWS, len(found.objects))
-    columns: list[tuple[str, list[Image.Image], list[str]]] = []
+    columns: list[Column] = []
     if inputs is not None:
         originals = inverter.codec.decode(inverter.codec.encode(list(inputs[:count])))
         columns.append(("original", originals, [Path(str(name)).name for name in inputs[:count]]))
@@ -51,15 +52,16 @@ def contact_sheet(inverter: Inverter, inputs: Sequence[Any] | None, found: Inver
             step = found.trace[number]
             images = inverter.codec.decode(step.signals[:count])
             columns.append((f"step {number}", images, _captions(step.similarity[:count])))
-    return _drawn(columns, count)
+    return drawn(columns, count)
 
 
 def _captions(similarity: Tensor) -> list[str]:
     return [f"{value:.4f}" for value in similarity.tolist()]
 
 
-def _drawn(columns: Sequence[tuple[str, list[Image.Image], list[str]]], count: int) -> Image.Image:
-    side = max(CELL, columns[0][1][0].width)
+def drawn(columns: Sequence[Column], count: int, *, cell: int = CELL) -> Image.Image:
+    """Columns of `count` images, each at least `cell` pixels wide."""
+    side = max(cell, columns[0][1][0].width)
     font = ImageFont.load_default(size=12)
     wide, high = side + MARGIN, side + LINE + MARGIN
     sheet = Image.new("RGB", (MARGIN + wide * len(columns), MARGIN + LINE + high * count), "white")

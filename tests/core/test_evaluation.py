@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from unembed.errors import InputError
-from unembed.evaluation import evaluate
+from unembed.evaluation import evaluate, evaluate_steps
 from unembed.testing.toy import toy_inverter, words
 
 
@@ -36,3 +36,28 @@ def test_evaluate_summary_is_flat_with_an_interval_for_each_metric() -> None:
 def test_evaluate_on_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="nothing to evaluate"):
         evaluate(toy_inverter(), torch.zeros(0, 8, dtype=torch.long))
+
+
+def test_several_numbers_of_steps_are_those_of_searches_of_so_many() -> None:
+    inverter = toy_inverter()
+    signals = inverter.codec.encode(words(40, seed=2))
+    several = (0, 1, 3, 30)  # the last is past the end of the search
+    for steps, found in zip(several, evaluate_steps(inverter, signals, several, beam=2), strict=True):
+        alone = evaluate(inverter, signals, steps=steps, beam=2)
+        assert found.metrics == alone.metrics and found.ci == alone.ci
+        assert found.reconstructions == alone.reconstructions and found.n == 40
+
+
+def test_parts_of_the_signals_are_evaluated_as_one() -> None:
+    inverter = toy_inverter()
+    signals = inverter.codec.encode(words(40, seed=2))
+    (whole,), (parts,) = (evaluate_steps(inverter, signals, (2,), beam=2, at_once=at_once) for at_once in (None, 7))
+    assert parts.references == whole.references and parts.n == 40 and len(parts.similarity) == 40
+    again = inverter.embed(parts.reconstructions)
+    assert torch.allclose(inverter.embedder.similarity(inverter.embedder.embed(signals), again), parts.similarity)
+
+
+def test_no_numbers_of_steps_are_refused() -> None:
+    inverter = toy_inverter()
+    with pytest.raises(InputError, match="numbers of steps"):
+        evaluate_steps(inverter, inverter.codec.encode(words(2)), ())

@@ -95,3 +95,10 @@ def test_chunked_gives_up_at_one_row() -> None:
 
     with pytest.raises(torch.OutOfMemoryError):
         Chunked(4)(function, torch.arange(9))
+
+
+def test_row_hash_is_the_same_in_parts(monkeypatch) -> None:
+    rows = torch.rand(11, 3, 2, generator=torch.Generator().manual_seed(0))
+    whole = row_hash(rows)
+    monkeypatch.setattr("unembed._rows.HASHED", 13)
+    assert torch.equal(row_hash(rows), whole) and len(torch.unique(whole)) == 11

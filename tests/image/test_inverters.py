@@ -8,6 +8,7 @@ import torch
 
 import unembed
 from unembed.testing import check_inverter, check_plugin
+from unembed_image import plugin
 from unembed_image.inverters import build_inverter
 from unembed_image.models import efficientnet_lite0
 from unembed_image.network import ImageNetwork
@@ -54,12 +55,34 @@ def test_an_inverter_of_probabilities_conforms() -> None:
         heads=2,
         tokens=2,
         noise=4,
-        draws=1,
         space="log",
     )
-    inverter = build_inverter("untrained", network.eval(), box)
-    assert {"ssim", "psnr", "retrieval_top1", "agreement_top1", "agreement_top5"} == set(inverter.metrics)
+    inverter = build_inverter("untrained", network.eval(), box, "efficientnet-lite0")
+    ranks = {f"{look}_top{top}" for look in ("retrieval", "independent") for top in (1, 10)}
+    assert {"ssim", "psnr", "kl", "agreement_top1", "agreement_top5"} | ranks == set(inverter.metrics)
     check_inverter(inverter, inverter.codec.probes[:2])
+
+
+@pytest.mark.slow
+def test_a_bundled_inverter_is_found_by_name(trained, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(plugin, "WEIGHTS", tmp_path)
+    shutil.copytree(trained, tmp_path / "effnet-probs")
+    specs = plugin.register_inverters()
+    assert [spec.name for spec in specs] == ["effnet-probs"] and specs[0].checkpoint() == tmp_path / "effnet-probs"
+    inverter = specs[0].load(torch.device("cpu"))
+    vectors = inverter.embed(UNSEEN[:2])
+    known = unembed.load(str(trained), device="cpu")
+    a, b = (found.invert(vectors, steps=1, beam=2).similarity for found in (inverter, known))
+    assert torch.equal(a, b)
+
+
+@pytest.mark.slow
+def test_edits_climb_further(trained) -> None:
+    inverter = unembed.load(str(trained), device="cpu")
+    vectors = inverter.embed(UNSEEN[:4])
+    corrections = inverter.invert(vectors, effort="low", steps=6)
+    edited = inverter.invert(vectors, effort="high", steps=6, beam=4, max_queries=400)
+    assert edited.similarity.mean() > corrections.similarity.mean()
 
 
 def test_the_plugin_conforms() -> None:

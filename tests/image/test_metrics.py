@@ -8,7 +8,8 @@ import torch
 
 from unembed.interfaces import Embedder
 from unembed_image.codec import ImageCodec
-from unembed_image.metrics import Agreement, Psnr, Retrieval, Ssim
+from unembed_image.embedders import same_classes
+from unembed_image.metrics import Agreement, Divergence, Look, Psnr, Retrieval, Ssim
 
 CODEC = ImageCodec(16)
 GREYS = [np.full((16, 16, 3), level, np.uint8) for level in (0, 51, 102, 255)]
@@ -45,14 +46,66 @@ def test_ssim_by_hand() -> None:
 
 
 def test_agreement_by_hand() -> None:
-    judge = Brightness(classes=True)
+    judge = Look(CODEC, lambda: Brightness(classes=True))
     pairs = ([GREYS[0], GREYS[0], GREYS[3]], [GREYS[1], GREYS[2], GREYS[0]])  # agree, next best, last
     assert value(Agreement(CODEC, judge, 1), *pairs) == pytest.approx(1 / 3)
     assert value(Agreement(CODEC, judge, 2), *pairs) == pytest.approx(2 / 3)
 
 
 def test_retrieval_by_hand() -> None:
-    metric = Retrieval(CODEC, Brightness(classes=False))
+    metric = Retrieval(CODEC, Look(CODEC, lambda: Brightness(classes=False)), 1)
     assert value(metric, GREYS, GREYS) == 1
     assert value(metric, GREYS, [GREYS[0], GREYS[0], GREYS[2], GREYS[2]]) == 0.5
     assert value(metric, [GREYS[0]] * 2, [GREYS[0]] * 2) == 0  # equally near to both
+
+
+def test_retrieval_among_the_nearest_by_hand() -> None:
+    look = Look(CODEC, lambda: Brightness(classes=False))
+    metric = Retrieval(CODEC, look, 2)
+    # Two nearest to brightness 0.2 and to 0 are 0 and 0.2; to 0.4 they are 0.4 and 0.2; to white white and 0.4.
+    assert value(metric, GREYS, [GREYS[1], GREYS[0], GREYS[3], GREYS[2]]) == 3 / 4
+    assert value(Retrieval(CODEC, look, 10), GREYS[:2], GREYS[1::-1]) == 0  # one of two images is no ten
+
+
+class Classes(Brightness):
+    """The same three classes as probabilities, compared as such."""
+
+    def __init__(self) -> None:
+        super().__init__(classes=True)
+        self.similarity = same_classes
+
+    def _embed(self, signals):
+        return (5 * super()._embed(signals)).softmax(-1)
+
+
+def test_divergence_by_hand() -> None:
+    look = Look(CODEC, Classes)
+    p, q = Classes().embed(CODEC.encode([GREYS[0], GREYS[3]])).double()
+    wanted = (p * (p / q).log()).sum().item()
+    assert value(Divergence(CODEC, look), GREYS[:1], GREYS[3:]) == pytest.approx(wanted, rel=1e-6)
+    assert value(Divergence(CODEC, look), GREYS, GREYS) == 0
+
+
+def test_retrieval_ranks_probabilities_by_divergence() -> None:
+    pairs = (GREYS, [GREYS[1], GREYS[1], GREYS[3], GREYS[2]])
+    look = Look(CODEC, Classes)
+    a, b = look(pairs[0]), look(pairs[1])
+    for top in (1, 2):
+        near = torch.stack([same_classes(row.expand_as(a), a) for row in b])
+        wanted = ((near >= near.diagonal()[:, None]).sum(1) <= top).double().mean().item()
+        assert value(Retrieval(CODEC, look, top), *pairs) == wanted
+
+
+def test_a_look_is_loaded_late_and_asked_once() -> None:
+    made = []
+
+    def load():
+        made.append(Brightness(classes=False))
+        return made[-1]
+
+    look = Look(CODEC, load)
+    assert not made
+    others = [GREYS[0]] * 4
+    for top in (1, 2):
+        value(Retrieval(CODEC, look, top), GREYS, others)
+    assert len(made) == 1 and made[0].queries == 8

@@ -1,5 +1,7 @@
 """Embedders by name, against the libraries' own preprocessing and forward passes."""
 
+import shutil
+
 import numpy as np
 import open_clip
 import pytest
@@ -7,8 +9,10 @@ import timm
 import torch
 import torchvision
 from PIL import Image
+from safetensors.torch import save_file
 
 import unembed
+from unembed_image import plugin
 from unembed_image.codec import ImageCodec
 from unembed_image.embedders import same_classes
 
@@ -76,6 +80,31 @@ def test_clip_is_open_clips_own(clip_folder, tmp_path) -> None:
     assert box.normalized and box.dimension == 64
 
 
+def test_a_clip_cut_into_files_is_the_whole_one(clip_folder, tmp_path) -> None:
+    state = torch.load(clip_folder / "open_clip_pytorch_model.bin", weights_only=True)
+    (tmp_path / "open_clip_config.json").write_text((clip_folder / "open_clip_config.json").read_text())
+    names = list(state)
+    for number, part in enumerate((names[:5], names[5:]), 1):
+        tensors = {name: state[name].half() if state[name].ndim > 1 else state[name] for name in part}
+        save_file(tensors, tmp_path / f"open_clip_model-{number:05}-of-00002.safetensors")
+    signals = ImageCodec(32).encode(PICTURES)
+    whole, cut = load(f"clip:{clip_folder}").embed(signals), load(f"clip:{tmp_path}").embed(signals)
+    assert torch.allclose(whole, cut, atol=1e-2) and not torch.equal(whole, cut)
+    (tmp_path / "open_clip_model-00001-of-00002.safetensors").unlink()
+    with pytest.raises(unembed.InputError, match="1 of the files"):
+        load(f"clip:{tmp_path}")
+
+
+def test_the_bundled_clip_is_found_by_name(clip_folder, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(plugin, "WEIGHTS", tmp_path)
+    with pytest.raises(unembed.InputError, match="isn't part of this installation"):
+        load("clip-tiny")
+    shutil.copytree(clip_folder, tmp_path / "embedders/clip-tiny")
+    box = load("clip-tiny")
+    signals = ImageCodec(32).encode(PICTURES)
+    assert box.name == "clip-tiny" and torch.equal(box.embed(signals), load(f"clip:{clip_folder}").embed(signals))
+
+
 def test_resizing_is_near_pillows(clip_folder) -> None:
     """Signals larger than the model's inputs are shrunk with antialiasing, as its own preprocessing does."""
     box, codec = load(f"clip:{clip_folder}"), ImageCodec(32)
@@ -92,6 +121,16 @@ def test_efficientnet_lite0_has_its_pretrained_head() -> None:
     assert pooled.dimension == 1280 and pooled.judge is not None
     inputs = pooled.backbone.prepare(torch.ones(1, 3, 224, 224))
     assert torch.allclose(inputs, torch.full_like(inputs, (255 - 127) / 128))
+
+
+def test_folded_batch_norms_change_nothing(monkeypatch) -> None:
+    signals = ImageCodec(64).encode(PICTURES)
+    folded = load("efficientnet-lite0")
+    monkeypatch.setattr("unembed_image.models._fold", lambda model: None)
+    plain = load("efficientnet-lite0")
+    norms = [[isinstance(m, torch.nn.BatchNorm2d) for m in box.backbone.model.modules()] for box in (folded, plain)]
+    assert not any(norms[0]) and any(norms[1])
+    assert torch.allclose(folded.embed(signals), plain.embed(signals), atol=1e-4)
 
 
 def test_same_classes_by_hand() -> None:

@@ -31,6 +31,10 @@ class Recipe(ABC):
         """The black box as training asks it: a plugin may trade some of its precision for speed."""
         return self.embedder.embed(signals)
 
+    def scalars(self) -> dict[str, float]:
+        """More to log of the steps since it was last asked, as the parts of a loss."""
+        return {}
+
     @abstractmethod
     def propose(
         self,

@@ -134,6 +134,7 @@ class Trainer:
             self.step,
             {
                 **means,
+                **self.recipe.scalars(),
                 "examples": self.examples,
                 "examples_per_second": examples / seconds,
                 "tflops": operations / seconds / 1e12,

@@ -137,4 +137,5 @@ def metrics_like_perfection_best(inverter: Inverter, objects: Objects) -> None:
         equal(len(perfect), len(references), f"the rows of {name}'s statistics")
         shifted = metric.statistics(references, references[1:] + references[:1])
         best, worse = metric.aggregate(perfect.sum(0)), metric.aggregate(shifted.sum(0))
-        assert best > worse, f"{name} is {best} for perfect reconstructions and {worse} for others"
+        better = best < worse if metric.lowest_best else best > worse
+        assert better, f"{name} is {best} for perfect reconstructions and {worse} for others"
