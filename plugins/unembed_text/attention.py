@@ -52,12 +52,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, seen: Tensor
     # T5 doesn't scale the scores; its initialisation does.
     length, keys, width = query.shape[2], key.shape[2], key.shape[3]
     kernels = fused_decoding is not None and query.is_cuda and bias.shape[2] == 1
-    if kernels and length > 1 and not torch.is_grad_enabled() and fused.fits(length, 1, width):
+    if kernels and length == 1 and seen is None and fused.fits(1, keys, width):
+        return fused_decoding.single_attention(query, key, value, bias)
+    if kernels and not torch.is_grad_enabled() and fused.fits(length, 1, width):
         return fused_decoding.beam_attention(query, key, value, bias, seen)
     if seen is not None:
         bias = bias.masked_fill(~seen[:, None], -1e9)
-    if length == 1 and kernels and fused.fits(1, keys, width):
-        return fused_decoding.single_attention(query, key, value, bias)
     if length == 1 and not query.is_cuda:
         scores = (query.float() * key.float()).sum(-1)[:, :, None]
         mixed = (scores + bias).softmax(-1).transpose(-1, -2) * value.float()

@@ -122,6 +122,8 @@ def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor, *, beam
         last = last.masked_fill(last == end, pad)
         ids = torch.cat([ids.gather(1, parent[..., None].expand(-1, -1, position)), last[..., None]], -1)
         cache.reorder(parent)
+        if position + 1 < length and not cache.to_look():
+            continue
         going = ~done.all(1)
         left = int(going.sum())
         if position + 1 == length or left == 0:

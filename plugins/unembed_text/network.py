@@ -58,6 +58,10 @@ class Cache:
         """Beam i of each row becomes a child of beam `parent[row, i]`; `parent` is `[R, beams]`."""
         self.lineage = self.lineage.gather(1, parent[..., None].expand(-1, -1, self.lineage.shape[2]))
 
+    def to_look(self) -> bool:
+        """Whether to look now at which rows have ended: on a GPU every fourth token, for looking waits for it."""
+        return not self.lineage.is_cuda or self.length % 4 == 0
+
     def worth_keeping(self, left: int) -> bool:
         """Whether `keep` saves more than it costs when `left` rows are still going."""
         rows = len(self.lineage)

@@ -185,7 +185,10 @@ def run_ours(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_same(job: dict[str, Any]) -> dict[str, Any]:
-    """Our side with no work spared: a mark on every signal keeps any from being known, and no text leaves."""
+    """Our side with no work spared: a mark on every signal keeps any from being known, and no text leaves.
+
+    As at the peer's, a first guess that is to be corrected has no more tokens than a corrector reads.
+    """
     import torch
     from torch import Tensor
 
@@ -195,6 +198,7 @@ def run_same(job: dict[str, Any]) -> dict[str, Any]:
     inverter = unembed.load(job["imported"], device=job["device"])
     hypothesizer, corrector, embedder = inverter.hypothesizer, inverter.corrector, inverter.embedder
     vectors = torch.tensor(job["vectors"], device=job["device"])
+    longest = hypothesizer.length
     serial = itertools.count()
 
     def marked(signals: Tensor) -> Tensor:
@@ -203,6 +207,7 @@ def run_same(job: dict[str, Any]) -> dict[str, Any]:
         return torch.cat([signals, marks, batch], -1)
 
     def invert(steps: int, beam: int) -> tuple[list[str], float]:
+        hypothesizer.length = hypothesizer.tokens if steps else longest
         with torch.autocast(job["device"], torch.bfloat16, enabled=job["device"] == "cuda"):
             found = unembed.search(
                 vectors,

@@ -50,6 +50,10 @@ for keys, shape in ((33, (7, 1, 1, 33)), (33, (1, heads, 1, 33)), (70, (1, heads
         scores = query @ key.transpose(2, 3) + bias
         plain = torch.softmax(scores if own is None else scores.masked_fill(~own[:, None], -torch.inf), -1) @ value
         assert torch.allclose(beam_attention(query, key, value, bias, own), plain, atol=1e-5), (keys, shape)
+key, value = torch.randn(2, 7, heads, 150, width, device=device)  # one beam over more keys than a tile has
+plain = torch.softmax(query[:, :, :1] @ key.transpose(2, 3), -1) @ value
+nothing = torch.zeros(1, 1, 1, 150, device=device)
+assert torch.allclose(beam_attention(query[:, :, :1], key, value, nothing, None), plain, atol=1e-5)
 x = torch.randn(3, 5, 9001, device=device) * 3
 x[..., 7] = -torch.inf
 assert torch.allclose(logsumexp(x), x.logsumexp(-1), atol=1e-5)

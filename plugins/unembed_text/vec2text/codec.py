@@ -45,14 +45,16 @@ class T5Codec(SequenceCodec):
             rows = [[*ids, self.end][: self.columns] for ids in self._ids(self.tokenizer, self._decode(signals[spelt]))]
             signals = signals.masked_fill(spelt[:, None], self.pad)
             signals[spelt] = self._padded(rows).to(signals.device)
-        longest = int((signals != self.pad).sum(1).max())
-        return signals[:, : max(1, longest)]
+        return self._trimmed(signals)
+
+    def _trimmed(self, signals: Tensor) -> Tensor:
+        return signals[:, : max(1, int((signals != self.pad).sum(1).max()))]
 
     def _encode(self, objects: Sequence[Any]) -> Tensor:
         return self._spelt([self._seen(text) for text in _checked(objects)])
 
     def _decode(self, signals: Tensor) -> list[str]:
-        rows = [[i for i in row if i != self.pad] for row in signals.tolist()]
+        rows = [[i for i in row if i != self.pad] for row in self._trimmed(signals).tolist()]
         texts = self._read([[i for i in row if i < self.vocabulary] for row in rows])
         for index, row in enumerate(rows):
             if row and row[0] >= self.vocabulary:

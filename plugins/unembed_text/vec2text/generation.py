@@ -42,7 +42,7 @@ def beam_search(network: T5Network, states: Tensor, mask: Tensor, *, beams: int,
         written = ids.gather(1, parent[..., None].expand(-1, -1, position))
         ends = token == end
         counts = ends & (torch.arange(ends.shape[1], device=device) < beams) & ~done[:, None]
-        if counts.any():
+        if counts.is_cuda or counts.any():  # asking a GPU would wait for it
             mean = (value / (position + 1)).masked_fill(~counts, -torch.inf)
             best, ended = _kept(best, ended, mean, written, beams)
 
@@ -53,6 +53,8 @@ def beam_search(network: T5Network, states: Tensor, mask: Tensor, *, beams: int,
         ids = torch.cat([written.gather(1, going[..., None].expand(-1, -1, position)), last[..., None]], -1)
         cache.reorder(parent)
         done = done | (best[:, -1] >= value[:, 0] / (position + 1))
+        if position + 1 < length and not cache.to_look():
+            continue
         left = int((~done).sum())
         if position + 1 == length:
             best, ended = _kept(best, ended, (score / length).masked_fill(done[:, None], -torch.inf), ids, beams)

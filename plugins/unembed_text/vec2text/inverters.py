@@ -29,16 +29,17 @@ LENGTH = 127  # tokens that vec2text lets a network write, the end among them
 
 
 class PairHypothesizer(Hypothesizer):
-    """Beam search from the target alone.
+    """Beam search from the target alone, of texts up to `length` tokens.
 
-    A text of `tokens` or more carries no end: that is how correctors saw first guesses in their training.
+    A text of `tokens` or more carries no end: that is how correctors saw first guesses in their training. They read no
+    more than `tokens` of it.
     """
 
     def __init__(self, network: GuessNetwork, codec: T5Codec, tokens: int) -> None:
-        self.network, self.codec, self.tokens = network, codec, tokens
+        self.network, self.codec, self.tokens, self.length = network, codec, tokens, LENGTH
 
     def _hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-        return self.codec.signals(_search(self.network, target, None, None, count, self.tokens - 1))
+        return self.codec.signals(_search(self.network, target, None, None, count, self.length, self.tokens - 1))
 
 
 class PairCorrector(Corrector):
@@ -56,7 +57,7 @@ class PairCorrector(Corrector):
         generator: torch.Generator | None,
     ) -> Tensor:
         read = as_read(self.codec.written(hypothesis), self.network.special, self.tokens)
-        return self.codec.signals(_search(self.network, target, read, embedding, count, LENGTH))
+        return self.codec.signals(_search(self.network, target, read, embedding, count, LENGTH, LENGTH))
 
 
 def _search(
@@ -65,12 +66,13 @@ def _search(
     hypothesis: Tensor | None,
     embedding: Tensor | None,
     count: int,
+    length: int,
     shorter: int,
 ) -> Tensor:
-    """`count` texts a row, as ids; those of fewer than `shorter` tokens with their end."""
+    """`count` texts a row of up to `length` tokens, as ids; those of fewer than `shorter` with their end."""
     with torch.autocast(target.device.type, torch.bfloat16, enabled=target.is_cuda):
         states, mask = network.encode(target, hypothesis, embedding)
-        ids = beam_search(network, states, mask, beams=count, length=LENGTH)
+        ids = beam_search(network, states, mask, beams=count, length=length)
     return ended(ids, network.special, shorter)
 
 
