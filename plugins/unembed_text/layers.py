@@ -31,7 +31,7 @@ def drop(x: Tensor, rate: float, seed: Tensor | None) -> Tensor:
     """Dropout by `seed`, an int32 scalar on the device; without one `x` itself.
 
     Its random bits are a hash of each number's place (the finalizer `lowbias32` of Wellons, *Prospecting for hash
-    functions*, 2018), ten operations where a generator such as Philox takes a hundred: those are a sixth of a layer.
+    functions*, 2018), ten operations where a generator such as Philox takes a hundred.
     """
     if seed is None:
         return x
