@@ -79,7 +79,8 @@ class Painter(nn.Module):
         x = self.start(told).unflatten(1, self.shape).contiguous(memory_format=torch.channels_last)
         for number, stage in enumerate(self.stages):
             if number:
-                x = F.interpolate(x, scale_factor=2)
+                # Blurred, as the squares of enlarged maps would show; bilinear gradients are slow in half precision.
+                x = F.avg_pool2d(F.interpolate(x, scale_factor=2), 3, 1, 1, count_include_pad=False)
             for block in stage:
                 x = block(x, told)
         return self.paint(ready(x)).float().sigmoid()
@@ -123,6 +124,7 @@ class ImageNetwork(nn.Module):
         self.dimension, self.size, self.space = dimension, size, space
         self.painter = Painter(dimension, size, width, depth)
         self.student = Student(dimension, size, width, depth)
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, target: Tensor, change: Tensor | None = None) -> Tensor:
         wanted = self.scaled(target)

@@ -10,7 +10,7 @@ from unembed_image.network import ImageNetwork
 
 __all__ = ["corrections", "guesses", "smooth_noise"]
 
-AT_ONCE = {"cpu": 256, "cuda": 2048}  # images made at once
+AT_ONCE = {"cpu": 256, "cuda": 1024}  # images made at once
 SPREAD = 0.8  # of a changed target from the target, in units of its RMS, for a guess of warmth 1
 INNER = 5  # gradient steps of a correction
 STRIDE = 0.04  # RMS in pixels of the first of them, the levels going from 0 to 1

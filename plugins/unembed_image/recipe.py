@@ -39,7 +39,7 @@ class ImageRecipeConfig(Config):
     width: int = Field(40, gt=0, description="channels at full resolution; twice as many at half of it, up to 8 times")
     depth: int = Field(2, gt=0, description="residual blocks at each resolution")
     space: Space = Field("plain", description="`log` for class probabilities")
-    pixel: float = Field(1.0, ge=0, description="share in the painter's gradient of distances in pixels")
+    pixel: float = Field(0.5, ge=0, description="share in the painter's gradient of distances in pixels")
     student: float = Field(1.0, ge=0, description="share of the embedding, through a student of the black box")
     independent: str | None = Field(None, description="another embedder, by which results are measured too")
     batch: int = Field(128, gt=0)
@@ -66,9 +66,7 @@ class ImageRecipe(Recipe):
         self.inner = ImageNetwork(**self.config)
         self.work = _work(self.inner)
         objective = ImageObjective(self.inner, pixel=config.pixel, student=config.student)
-        # On an accelerator convolutions like channels last; on a CPU they are as fast without.
-        layout = torch.channels_last if torch.device(config.device).type == "cuda" else torch.preserve_format
-        self.network = objective.to(config.device, memory_format=layout)
+        self.network = objective.to(config.device)
 
     def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
         found = []

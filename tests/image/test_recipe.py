@@ -82,6 +82,27 @@ def test_batches_are_the_images_mirrored_or_not(table) -> None:
     assert 0 < (nearest < len(images)).sum() < len(found)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler's own look at its inputs
+def test_compiled_parts_learn_the_same(table) -> None:
+    recipe = ImageRecipe({**table, "batch": 4, "device": "cpu", "seed": 0})
+    (signals,) = recipe.batches(1, torch.Generator().manual_seed(0))
+    target = recipe.embed(signals)
+
+    def learnt() -> tuple[float, list[torch.Tensor]]:
+        loss = recipe.network(target, signals)
+        loss.backward()
+        found = [p.grad.clone() for p in recipe.network.parameters()]
+        recipe.network.zero_grad()
+        return loss.item(), found
+
+    plain = learnt()
+    recipe.compile()
+    fast = learnt()
+    assert fast[0] == pytest.approx(plain[0], rel=1e-4)
+    assert all(torch.allclose(a, b, rtol=1e-2, atol=1e-5) for a, b in zip(plain[1], fast[1], strict=True))
+
+
 def test_a_text_embedder_is_refused(table, toy_plugin) -> None:
     with pytest.raises(unembed.InputError, match="embedder 'toy' takes toy, not images"):
         ImageRecipe({**table, "embedder": "toy", "device": "cpu", "seed": 0})
