@@ -32,6 +32,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel) -> None:
     assert "unembed/template/project/unembed_{{ name }}/plugin.py.jinja" in names
     if (WEIGHTS / "minilm").is_dir():
         assert "unembed_text/weights/minilm/manifest.json" in names
+    assert "unembed_image/weights/embedders/clip-tiny/open_clip_config.json" in names
 
 
 @pytest.mark.slow

@@ -2,11 +2,11 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from unembed.interfaces import Corrector
 from unembed_image.codec import levels
 from unembed_image.network import ImageNetwork
+from unembed_image.proposals import corrections, smooth_noise
 
 __all__ = ["Edit"]
 
@@ -18,7 +18,7 @@ SHARE = 8  # edits to one correction that they take parts of
 class Edit(Corrector):
     """Half the edits take over, in random places and strengths, what a correction would change; half change colours.
 
-    All are smooth: embeddings hardly see single pixels, and the corrector has drawn the detail.
+    All are smooth: the corrector has drawn the detail.
     """
 
     def __init__(self, network: ImageNetwork) -> None:
@@ -32,22 +32,16 @@ class Edit(Corrector):
         count: int,
         generator: torch.Generator | None,
     ) -> Tensor:
-        corrections = -(-count // (2 * SHARE))
-        warmth = torch.ones(len(target), corrections, device=target.device)
-        moves = self.network.write(target, hypothesis, embedding, warmth, generator) - hypothesis[:, None]
+        moves_made = -(-count // (2 * SHARE))
+        warmth = torch.ones(len(target), moves_made, device=target.device)
+        moves = corrections(self.network, target, hypothesis, embedding, warmth, generator) - hypothesis[:, None]
         edits = []
         for number in range(count):
-            fields = _smooth(hypothesis, 4, GRIDS[number // 2 % len(GRIDS)], generator)
+            fields = smooth_noise(hypothesis, 4, GRIDS[number // 2 % len(GRIDS)], generator)
             strength = torch.rand(len(target), 1, 1, 1, device=target.device, generator=generator)
             if number % 2:
                 changed = hypothesis + TINT * strength**2 * fields[:, :3]
             else:
-                changed = hypothesis + 2 * strength * fields[:, 3:].sigmoid() * moves[:, number // 2 % corrections]
+                changed = hypothesis + 2 * strength * fields[:, 3:].sigmoid() * moves[:, number // 2 % moves_made]
             edits.append(levels(changed))
         return torch.stack(edits, 1)
-
-
-def _smooth(like: Tensor, channels: int, grid: int, generator: torch.Generator | None) -> Tensor:
-    """Normal noise on a coarse grid, enlarged: `[N, channels, H, W]` for images `[N, 3, H, W]`."""
-    noise = torch.randn(len(like), channels, grid, grid, device=like.device, generator=generator)
-    return F.interpolate(noise, like.shape[2:], mode="bicubic", align_corners=False)

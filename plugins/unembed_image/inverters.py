@@ -1,4 +1,4 @@
-"""The network as hypothesizer and corrector, bundled with the black box, the codec and the measures."""
+"""The networks as hypothesizer and corrector, bundled with the black box, the codec and the measures."""
 
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,23 @@ from unembed_image.editor import Edit
 from unembed_image.embedders import ImageEmbedder
 from unembed_image.metrics import image_metrics
 from unembed_image.network import ImageNetwork
+from unembed_image.proposals import corrections, guesses
 
 __all__ = ["build_inverter", "image_embedder", "open_checkpoint", "save_network"]
 
 
 class Guess(Hypothesizer):
-    """The image of no noise, then those of noises."""
+    """The painting of the target, then those of targets near it."""
 
     def __init__(self, network: ImageNetwork) -> None:
         self.network = network
 
     def _hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-        return self.network.write(target, None, None, _warmth(target, count), generator)
+        return guesses(self.network, target, _warmth(target, count), generator)
 
 
 class Correct(Corrector):
-    """The correction of no noise, then those of noises."""
+    """The correction of the usual stride, then shorter and longer ones from elsewhere nearby."""
 
     def __init__(self, network: ImageNetwork) -> None:
         self.network = network
@@ -42,7 +43,7 @@ class Correct(Corrector):
         count: int,
         generator: torch.Generator | None,
     ) -> Tensor:
-        return self.network.write(target, hypothesis, embedding, _warmth(target, count), generator)
+        return corrections(self.network, target, hypothesis, embedding, _warmth(target, count), generator)
 
 
 def _warmth(target: Tensor, count: int) -> Tensor:

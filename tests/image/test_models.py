@@ -105,6 +105,14 @@ def test_the_bundled_clip_is_found_by_name(clip_folder, tmp_path, monkeypatch) -
     assert box.name == "clip-tiny" and torch.equal(box.embed(signals), load(f"clip:{clip_folder}").embed(signals))
 
 
+def test_the_bundled_clip_knows_a_mirrored_picture() -> None:
+    """Its own weights: a picture is nearer to its mirror image than to any other picture."""
+    box, signals = load("clip-tiny"), ImageCodec(64).encode(PICTURES)
+    assert box.dimension == 512 and box.normalized
+    nearness = box.embed(signals) @ box.embed(signals.flip(-1)).T
+    assert (nearness.argmax(1) == torch.arange(len(signals))).all()
+
+
 def test_resizing_is_near_pillows(clip_folder) -> None:
     """Signals larger than the model's inputs are shrunk with antialiasing, as its own preprocessing does."""
     box, codec = load(f"clip:{clip_folder}"), ImageCodec(32)

@@ -1,5 +1,6 @@
-"""The painter: which spaces it reads, that noise makes candidates."""
+"""The painter and the student: which spaces they work in, that a row stands alone."""
 
+import pytest
 import torch
 
 from unembed_image.network import ImageNetwork
@@ -10,8 +11,7 @@ TARGET, SIGNALS = torch.rand(3, 8, generator=DRAW), torch.rand(3, 3, 16, 16, gen
 
 def network(**changes) -> ImageNetwork:
     torch.manual_seed(0)
-    config = {"dimension": 8, "size": 16, "patch": 8, "width": 16, "layers": 1, "heads": 2, "tokens": 2, "noise": 4}
-    return ImageNetwork(**{**config, "space": "plain", **changes})
+    return ImageNetwork(**{"dimension": 8, "size": 16, "width": 4, "depth": 1, "space": "plain", **changes})
 
 
 def test_scaled_in_log_space_sees_small_probabilities() -> None:
@@ -21,18 +21,46 @@ def test_scaled_in_log_space_sees_small_probabilities() -> None:
     assert (plain[0] - plain[1]).abs().max() < 1e-4 < 0.1 < (log[0] - log[1]).abs().max()
 
 
-def test_first_candidates_need_no_noise_and_others_differ() -> None:
-    warmth = torch.tensor([[0.0, 1.0, 1.0]]).expand(3, -1)
-    a, b = (network().write(TARGET, None, None, warmth, torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    assert a.shape == (3, 3, 3, 16, 16) and torch.equal(a[:, 0], b[:, 0])
-    assert not torch.equal(a[:, 1], b[:, 1]) and not torch.equal(a[:, 1], a[:, 2])
-    assert torch.equal(a, (a * 255).round() / 255) and a.min() >= 0 and a.max() <= 1
+@pytest.mark.parametrize("size", [16, 20, 32, 64])
+def test_images_of_any_size_are_painted_and_seen(size) -> None:
+    made = network(size=size)
+    images = made(TARGET)
+    assert images.shape == (3, 3, size, size) and images.min() > 0 and images.max() < 1
+    assert made.student(images).shape == (3, 8)
 
 
-def test_a_row_is_painted_alone_as_in_a_batch() -> None:
-    warmth = torch.zeros(3, 1)
-    whole = network().write(TARGET, SIGNALS, TARGET.flip(0), warmth, None)
-    rows = [
-        network().write(TARGET[i:][:1], SIGNALS[i:][:1], TARGET.flip(0)[i:][:1], warmth[:1], None) for i in range(3)
-    ]
-    assert (torch.cat(rows) - whole).abs().max() <= 1.01 / 255
+def test_a_row_is_painted_and_seen_alone_as_in_a_batch() -> None:
+    made = network().eval()
+    assert torch.allclose(made(TARGET)[1:2], made(TARGET[1:2]), atol=1e-5)
+    assert torch.allclose(made.student(SIGNALS)[1:2], made.student(SIGNALS[1:2]), atol=1e-4)
+
+
+@pytest.mark.parametrize("space", ["plain", "log"])
+def test_an_error_added_makes_the_student_right(space) -> None:
+    made = network(space=space)
+    said, reached = made.student(SIGNALS), TARGET / TARGET.sum(1, keepdim=True)
+    place = made.place(said)
+    assert made.miss(place, reached).min() > 1e-3
+    assert made.miss(place + made.error(reached, said), reached).abs().max() < 1e-5
+
+
+def test_misses_by_hand() -> None:
+    said, wanted = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.9, 0.1]])
+    kl = 0.9 * torch.log(torch.tensor(1.8)) + 0.1 * torch.log(torch.tensor(0.2))
+    assert network(space="log").miss(said, wanted).item() == pytest.approx(kl.item(), rel=1e-5)
+    said = torch.tensor([[3.0, 0.0], [0.0, 2.0]])
+    found = network().miss(said, torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    assert found.tolist() == pytest.approx([0, 1])
+
+
+def test_a_student_learns_what_the_black_box_says() -> None:
+    made, wanted = network(dimension=3, space="log"), torch.eye(3)
+    optimizer = torch.optim.Adam(made.student.parameters(), 1e-3)
+    losses = []
+    for _ in range(20):
+        loss = made.miss(made.student(SIGNALS), wanted).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 3
