@@ -19,6 +19,7 @@ from unembed_text.embedders import OverTexts, text_embedder
 from unembed_text.generation import beam_search, padded
 from unembed_text.metrics import text_metrics
 from unembed_text.network import InversionNetwork, Special, stored_for
+from unembed_text.screening import SEEDS, screened_edits
 
 __all__ = ["build_inverter", "build_network", "open_checkpoint", "save_network"]
 
@@ -51,7 +52,7 @@ class NetworkCorrector(Corrector):
 
 
 class NetworkEditor(Corrector):
-    """One-token edits of a hypothesis, those that the network would rather see first."""
+    """Edits of a hypothesis: those that the network would rather see, or those that its student finds nearest."""
 
     def __init__(self, network: InversionNetwork, *, width: int, choices: int = 32) -> None:
         self.network, self.width, self.choices = network, width, choices
@@ -64,20 +65,26 @@ class NetworkEditor(Corrector):
         count: int,
         generator: torch.Generator | None,
     ) -> Tensor:
-        hypothesis = _trimmed(hypothesis, self.network.special.pad)
-        # Every token's probability at every place is held for these rows.
-        rows = max(1, 2**27 // (hypothesis.shape[1] + 1) // len(self.network.t5.lm_head.weight))
+        network = self.network
+        hypothesis = _trimmed(hypothesis, network.special.pad)
+        # Every token's probability at every place is held for these rows, with a student for their best edits too.
+        each = (hypothesis.shape[1] + 1) * len(network.t5.lm_head.weight) * (SEEDS if network.student else 1)
+        rows = max(1, 2**27 // each)
         parts = []
         for t, h, e in zip(*(x.split(rows) for x in (target, hypothesis, embedding)), strict=True):
             with torch.autocast(target.device.type, torch.bfloat16, enabled=target.is_cuda):
-                states, mask = self.network.encode(t, h, e)
-                parts.append(edits(self.network, states, mask, h, count=count, choices=self.choices))
-        return padded(torch.cat(parts)[..., : self.width], self.width, self.network.special.pad)
+                states, mask = network.encode(t, h, e)
+                if network.student is None:
+                    parts.append(edits(network, states, mask, h, count=count, choices=self.choices))
+                else:
+                    found = screened_edits(network, t, h, e, states, mask, count=count, choices=self.choices)
+                    parts.append(_trimmed(found, network.special.pad))
+        return torch.cat([padded(part[..., : self.width], self.width, network.special.pad) for part in parts])
 
 
 def _trimmed(hypothesis: Tensor, pad: int) -> Tensor:
     """Without the columns that are padding in every row."""
-    return hypothesis[:, : max(1, int((hypothesis != pad).sum(1).max()))]
+    return hypothesis[..., : max(1, int((hypothesis != pad).sum(-1).max()))]
 
 
 def _search(
@@ -105,6 +112,7 @@ def build_network(config: dict[str, Any]) -> InversionNetwork:
         positions=config["positions"],
         hidden=config["hidden"],
         special=Special(**config["special"]),
+        student=config.get("student", 0),
     )
 
 

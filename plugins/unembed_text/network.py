@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import T5Config, T5ForConditionalGeneration
+from transformers.models.t5.modeling_t5 import T5Block, T5LayerNorm
 
 from unembed_text import layers
 from unembed_text.attention import split_heads
@@ -272,14 +273,37 @@ class T5Network(nn.Module, ABC):
         return logits.index_fill_(-1, self.never, -torch.inf)
 
 
+class Student(nn.Module):
+    """The layers that tell what the black box would answer to a text, learned from what it answered in training."""
+
+    def __init__(self, t5: T5Config, layers: int, dimension: int) -> None:
+        super().__init__()
+        self.block = nn.ModuleList(T5Block(t5, has_relative_attention_bias=index == 0) for index in range(layers))
+        self.final_layer_norm = T5LayerNorm(t5.d_model)
+        self.say = nn.Linear(t5.d_model, dimension)
+
+
 class InversionNetwork(T5Network):
-    """See the module's docstring. `config` is a T5Config's dictionary with the embedder's vocabulary size."""
+    """See the module's docstring. `config` is a T5Config's dictionary with the embedder's vocabulary size.
+
+    With `student` layers it also learns to answer as the black box does, so that a search can look at many more
+    candidates than it asks the black box about.
+    """
 
     def __init__(
-        self, config: dict[str, Any], *, dimension: int, positions: int, hidden: int, special: Special
+        self,
+        config: dict[str, Any],
+        *,
+        dimension: int,
+        positions: int,
+        hidden: int,
+        special: Special,
+        student: int = 0,
     ) -> None:
         super().__init__(config, dimension=dimension, special=special, tied=False)
         width = self.t5.config.d_model
+        self.student = Student(self.t5.encoder.config, student, dimension) if student else None
+        self.misses: list[Tensor] = []  # the student's, of the forward passes since somebody cleared them
         self.target = Projection(dimension, hidden, positions, width)
         self.hypothesis = Projection(dimension, hidden, positions, width)
         self.difference = Projection(dimension + 1, hidden, positions, width)
@@ -299,6 +323,38 @@ class InversionNetwork(T5Network):
                 self.t5.shared(hypothesis),
             ]
         return self.encoded(torch.cat([part.to(parts[0].dtype) for part in parts], 1), hypothesis)
+
+    def forward(
+        self,
+        target: Tensor,
+        signals: Tensor,
+        hypothesis: Tensor | None = None,
+        embedding: Tensor | None = None,
+    ) -> Tensor:
+        """See `T5Network.forward`; with a student, 1 − cosine of its answer is added."""
+        loss = super().forward(target, signals, hypothesis, embedding)
+        if self.student is None:
+            return loss
+        asked, answer = (signals, target) if hypothesis is None or embedding is None else (hypothesis, embedding)
+        miss = (1 - F.cosine_similarity(self.answers(asked), answer, dim=-1)).mean()
+        self.misses.append(miss.detach())
+        return loss + miss
+
+    def answers(self, ids: Tensor) -> Tensor:
+        """What the student expects the black box to answer to ids `[N, L]`: unit vectors `[N, D]` in float32."""
+        if self.student is None:
+            raise RuntimeError("this network has no student")
+        blocks, inside = self.student.block, ids != self.special.pad
+        x = _working(F.embedding(ids, self.t5.shared.weight.detach()))
+        mask = torch.where(inside, 0.0, -1e9)[:, None, None]
+        bias = blocks[0].layer[0].SelfAttention.compute_bias(x.shape[1], x.shape[1], device=x.device)
+        for block in blocks:
+            x = self.encoder_layer(x, bias, mask, self.heads, 0.0, None, self.training, weights_of(block))
+        x = norm(self.student.final_layer_norm.weight, x).float()
+        mean = (x * inside[..., None]).sum(1) / inside.sum(1, keepdim=True).clamp_min(1)
+        say = self.student.say
+        with torch.autocast(ids.device.type, enabled=False):  # small differences are what is asked for
+            return F.normalize(F.linear(mean, say.weight.float(), say.bias.float()), dim=-1)
 
 
 def _working(x: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ class TextRecipeConfig(TextsConfig):
     near: float = Field(0.0, ge=0, lt=1, description="share of first hypotheses made from the text itself")
     positions: int = 8
     hidden: int = 1024
+    student: int = Field(0, ge=0, description="layers of a student of the black box, by which edits are chosen")
 
 
 class TextRecipe(Recipe):
@@ -52,6 +53,8 @@ class TextRecipe(Recipe):
         self.windows = read_windows(config, tokenizer, longest=config.longest)
         self.config, weights = self._start(tokenizer)
         self.network = build_network(self.config)
+        if config.student and not any(key.startswith("student.") for key in weights):
+            weights |= _first_blocks(weights, config.student)
         _, unexpected = self.network.load_state_dict(weights, strict=False)
         if unexpected:
             raise RuntimeError(f"tensors that the network doesn't have: {unexpected[:3]}")
@@ -60,6 +63,7 @@ class TextRecipe(Recipe):
             part: sum(p.numel() for p in getattr(self.network.t5, part).block.parameters())
             for part in ("encoder", "decoder")
         }
+        self.counts["student"] = sum(p.numel() for p in self.network.student.parameters()) if config.student else 0
 
     def _start(self, tokenizer: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
         options = self.options
@@ -68,7 +72,8 @@ class TextRecipe(Recipe):
 
             manifest, weights = load_checkpoint(Path(options.start))
             config = manifest.config
-            return {**config, "t5": {**config["t5"], "dropout_rate": options.dropout}}, weights
+            t5 = {**config["t5"], "dropout_rate": options.dropout}
+            return {**config, "t5": t5, "student": options.student or config.get("student", 0)}, weights
         t5, weights, pieces = read_t5(options.start)
         tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
         shared, head = transplant(tokens, pieces, weights.pop("shared.weight"), weights.pop("lm_head.weight"))
@@ -91,6 +96,7 @@ class TextRecipe(Recipe):
             "hidden": options.hidden,
             "special": special,
             "length": options.length,
+            "student": options.student,
         }
         return config, {f"t5.{key}": value for key, value in weights.items()}
 
@@ -139,6 +145,10 @@ class TextRecipe(Recipe):
     def embed(self, signals: Tensor) -> Tensor:
         return self.quick.embed(signals)
 
+    def scalars(self) -> dict[str, float]:
+        misses, self.network.misses = self.network.misses, []
+        return {"student_loss": torch.stack(misses).mean().item()} if misses else {}
+
     def compile(self) -> None:
         self.network.compile_layers()
         self.quick.compile_layers()
@@ -173,4 +183,11 @@ class TextRecipe(Recipe):
         tokens = (signals != self.network.special.pad).sum()
         read = len(signals) * self.options.positions * (3 if corrected else 1) + (tokens if corrected else 0)
         head = self.network.t5.lm_head.weight.numel()
-        return 6.0 * (read * self.counts["encoder"] + (tokens + len(signals)) * (self.counts["decoder"] + head))
+        write = (tokens + len(signals)) * (self.counts["decoder"] + head)
+        return 6.0 * (read * self.counts["encoder"] + write + tokens * self.counts["student"])
+
+
+def _first_blocks(weights: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    """A student's blocks as those of the encoder, which read tokens too."""
+    begin = tuple(f"t5.encoder.block.{index}." for index in range(count))
+    return {f"student.{key.removeprefix('t5.encoder.')}": x for key, x in weights.items() if key.startswith(begin)}

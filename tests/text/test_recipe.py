@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import unembed
 import unembed_text.recipe as recipe_module
 from unembed.errors import ConfigError
 from unembed_text.recipe import TextRecipe
@@ -87,3 +88,27 @@ def test_operations_leave_padding_out(make) -> None:
 def test_recipe_refuses_wrong_values(make, bad) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):
         make(**bad)
+
+
+def test_a_student_begins_as_the_encoder_and_goes_into_the_checkpoint(make, tmp_path) -> None:
+    made = make(student=1, dropout=0.0)
+    network, signals = made.network, batch(make())
+    assert torch.equal(
+        network.student.block[0].layer[0].SelfAttention.q.weight,
+        network.t5.encoder.block[0].layer[0].SelfAttention.q.weight,
+    )
+    assert made.scalars() == {}
+    network(made.embed(signals), signals).backward()
+    assert 0 < made.scalars()["student_loss"] < 2 and made.scalars() == {}
+    assert network.student.say.weight.grad.abs().sum() > 0
+    made.save(tmp_path / "checkpoint", {}, {})
+    again = make(start=str(tmp_path / "checkpoint"))
+    with torch.no_grad():
+        found = [x.network.eval().answers(signals) for x in (made, again)]
+    assert torch.allclose(*found, atol=1e-2)  # weights were rounded to half precision
+    inverter = unembed.load(tmp_path / "checkpoint", device="cpu")
+    hypothesis = inverter.codec.encode(["a cat on a mat", "why not?"])
+    vectors = inverter.embed(["the cat sat on the mat", "who knows"])
+    edited = inverter.editor.correct(vectors, hypothesis, inverter.embedder.embed(hypothesis), 5)
+    assert edited.shape == (2, 5, hypothesis.shape[1])
+    assert len({tuple(row) for row in edited[0].tolist()}) > 1
