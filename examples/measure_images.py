@@ -1,7 +1,7 @@
 """An image inverter at several numbers of steps on held-out photographs, from one search, and a grid to look at.
 
     python examples/measure_images.py --inverter clip-tiny --data ../shared/data/tiny-imagenet/validation.parquet \
-        --samples 4040 --beam 4 --grid docs/clip-tiny.jpg
+        --samples 4040 --beam 3 --patience 20 --grid docs/clip-tiny.jpg
 
 Prints what `unembed evaluate --json` does, a line for each number of steps. The grid's images are drawn at random.
 """
@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[0, 1, 2, 5, 20])
     parser.add_argument("--effort", default="medium")
     parser.add_argument("--beam", type=int)
+    parser.add_argument("--patience", type=int, help="steps without progress after which a search ends")
     parser.add_argument("--max-queries", type=int)
     parser.add_argument("--at-once", type=int, default=1024, help="images searched for together")
     parser.add_argument("--grid", type=Path, help="where to write the picture (.jpg, .png or .webp)")
@@ -78,6 +79,7 @@ def main() -> None:
         options.steps,
         effort=options.effort,
         beam=options.beam,
+        patience=options.patience,
         max_queries=options.max_queries,
         at_once=options.at_once,
         seed=options.seed,

@@ -1,6 +1,7 @@
 """How near a reconstruction comes: in pixels (SSIM, PSNR), to a classifier, and among all the originals."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, ClassVar
@@ -16,20 +17,57 @@ from unembed.metrics import Metric, mean
 from unembed_image.codec import ImageCodec
 from unembed_image.embedders import ImageEmbedder, distribution, divergence, same_classes
 
-__all__ = ["Agreement", "Divergence", "Look", "Psnr", "Retrieval", "Ssim", "image_metrics"]
+__all__ = ["Agreement", "Divergence", "Look", "Pixels", "Psnr", "Retrieval", "Ssim", "image_metrics"]
 
 ROUNDING = 10 * math.log10(12 * 255**2)  # dB: the PSNR of an image against itself before it was rounded to 8 bits
 
 
+class Recent(ABC):
+    """A function of images that remembers its last two results: several measures ask for the same images."""
+
+    def __init__(self) -> None:
+        self.known: list[tuple[Sequence[Any], Tensor]] = []
+
+    def __call__(self, images: Sequence[Any]) -> Tensor:
+        """A row for each of the images."""
+        found = next((rows for known, rows in self.known if known is images), None)
+        if found is None:
+            found = self.rows(images)
+        # Originals stay, whose reconstructions change.
+        self.known = [(images, found), *(pair for pair in self.known if pair[0] is not images)][:2]
+        return found
+
+    @abstractmethod
+    def rows(self, images: Sequence[Any]) -> Tensor:
+        """What is remembered."""
+
+
+class Pixels(Recent):
+    """Images to pixels `[N, 3, H, W]`."""
+
+    def __init__(self, codec: ImageCodec) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def rows(self, images: Sequence[Any]) -> Tensor:
+        return self.codec.encode(images)
+
+
+class Look(Recent):
+    """An embedder to measure by, images to embeddings `[N, D]`: loaded when first needed."""
+
+    def __init__(self, pixels: Pixels, load: Callable[[], Embedder]) -> None:
+        super().__init__()
+        self.pixels, self.load = pixels, cache(load)
+
+    def rows(self, images: Sequence[Any]) -> Tensor:
+        embedder = self.load()
+        chunk = CHUNK_SIZE if embedder.device.type == "cpu" else ACCELERATOR_CHUNK_SIZE
+        return torch.cat([embedder.embed(part) for part in self.pixels(images).split(chunk)])
+
+
 class ImageMetric(Metric):
-    """The mean of one number an image; pixels are compared on `device`."""
-
-    def __init__(self, codec: ImageCodec, device: torch.device | str = "cpu") -> None:
-        self.codec, self.device = codec, device
-
-    def pixels(self, images: Sequence[Any]) -> Tensor:
-        """`[N, 3, H, W]` on the device."""
-        return self.codec.encode(images).to(self.device)
+    """The mean of one number an image."""
 
     def column(self, values: Tensor) -> Tensor:
         """`[N]` values as counts `[N, 2]`."""
@@ -43,10 +81,13 @@ class ImageMetric(Metric):
 class Ssim(ImageMetric):
     """Structural similarity, −1 to 1 (Wang et al. 2004), by torchmetrics with its defaults."""
 
+    def __init__(self, pixels: Pixels, device: torch.device | str = "cpu") -> None:
+        self.pixels, self.device = pixels, device
+
     def statistics(self, references: Sequence[Any], reconstructions: Sequence[Any]) -> Tensor:
         from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
-        a, b = self.pixels(references), self.pixels(reconstructions)
+        a, b = (self.pixels(images).to(self.device) for images in (references, reconstructions))
         values = [ssim(y, x, data_range=1.0, reduction="none").reshape(-1) for x, y in _chunks(a, b)]
         return self.column(torch.cat(values))
 
@@ -54,38 +95,21 @@ class Ssim(ImageMetric):
 class Psnr(ImageMetric):
     """Peak signal-to-noise ratio in dB by torchmetrics; equal images count as the rounding to 8 bits, 58.9 dB."""
 
+    def __init__(self, pixels: Pixels, device: torch.device | str = "cpu") -> None:
+        self.pixels, self.device = pixels, device
+
     def statistics(self, references: Sequence[Any], reconstructions: Sequence[Any]) -> Tensor:
         from torchmetrics.functional.image import peak_signal_noise_ratio as psnr
 
-        a, b = self.pixels(references), self.pixels(reconstructions)
+        a, b = (self.pixels(images).to(self.device) for images in (references, reconstructions))
         values = psnr(b, a, data_range=1.0, reduction="none", dim=(1, 2, 3))
         return self.column(values.clamp_max(ROUNDING))
-
-
-class Look:
-    """An embedder to measure by: loaded when first needed, and asked once for the images of several measures."""
-
-    def __init__(self, codec: ImageCodec, load: Callable[[], Embedder]) -> None:
-        self.codec, self.load = codec, cache(load)
-        self.recent: list[tuple[Sequence[Any], Tensor]] = []
-
-    def __call__(self, images: Sequence[Any]) -> Tensor:
-        """Embeddings `[N, D]` of images."""
-        for known, embeddings in self.recent:
-            if known is images:
-                return embeddings
-        embedder = self.load()
-        chunk = CHUNK_SIZE if embedder.device.type == "cpu" else ACCELERATOR_CHUNK_SIZE
-        found = torch.cat([embedder.embed(part) for part in self.codec.encode(images).split(chunk)])
-        self.recent = [(images, found), *self.recent[:1]]  # originals and reconstructions
-        return found
 
 
 class Agreement(ImageMetric):
     """The share of reconstructions, 0 to 1, of which the classifier's `top` classes hold its first of the original."""
 
-    def __init__(self, codec: ImageCodec, classifier: Look, top: int) -> None:
-        super().__init__(codec)
+    def __init__(self, classifier: Look, top: int) -> None:
         self.classifier, self.top = classifier, top
 
     def statistics(self, references: Sequence[Any], reconstructions: Sequence[Any]) -> Tensor:
@@ -98,8 +122,7 @@ class Divergence(ImageMetric):
 
     lowest_best: ClassVar[bool] = True
 
-    def __init__(self, codec: ImageCodec, classifier: Look) -> None:
-        super().__init__(codec)
+    def __init__(self, classifier: Look) -> None:
         self.classifier = classifier
 
     def statistics(self, references: Sequence[Any], reconstructions: Sequence[Any]) -> Tensor:
@@ -112,8 +135,7 @@ class Retrieval(ImageMetric):
     Of few images it must be among the nearer half, or the measure could not fail.
     """
 
-    def __init__(self, codec: ImageCodec, look: Look, top: int) -> None:
-        super().__init__(codec)
+    def __init__(self, look: Look, top: int) -> None:
         self.look, self.top = look, top
 
     def statistics(self, references: Sequence[Any], reconstructions: Sequence[Any]) -> Tensor:
@@ -148,17 +170,18 @@ def image_metrics(codec: ImageCodec, embedder: ImageEmbedder, independent: str |
         device=embedder.device,
         similarity=embedder.similarity,
     )
-    found: dict[str, Metric] = {"ssim": Ssim(codec, embedder.device), "psnr": Psnr(codec, embedder.device)}
-    looks = {"retrieval": Look(codec, lambda: own)}
+    pixels = Pixels(codec)
+    found: dict[str, Metric] = {"ssim": Ssim(pixels, embedder.device), "psnr": Psnr(pixels, embedder.device)}
+    looks = {"retrieval": Look(pixels, lambda: own)}
     if independent is not None:
-        looks["independent"] = Look(codec, lambda: unembed.load_embedder(independent, device=embedder.device))
+        looks["independent"] = Look(pixels, lambda: unembed.load_embedder(independent, device=embedder.device))
     for name, look in looks.items():
-        found |= {f"{name}_top{top}": Retrieval(codec, look, top) for top in (1, 10)}
+        found |= {f"{name}_top{top}": Retrieval(look, top) for top in (1, 10)}
     judge = embedder.judge
     if judge is not None:
-        classes = Look(codec, lambda: judge)
-        found |= {f"agreement_top{top}": Agreement(codec, classes, top) for top in (1, 5)}
-        found["kl"] = Divergence(codec, classes)
+        classes = Look(pixels, lambda: judge)
+        found |= {f"agreement_top{top}": Agreement(classes, top) for top in (1, 5)}
+        found["kl"] = Divergence(classes)
     return found
 
 

@@ -15,6 +15,7 @@ SPREAD = 0.8  # of a changed target from the target, in units of its RMS, for a 
 INNER = 5  # gradient steps of a correction
 STRIDE = 0.04  # RMS in pixels of the first of them, the levels going from 0 to 1
 BOLD = 0.8  # standard deviation of the logarithm of a stride of warmth 1
+HOLD = 1.0  # pull of a gradient step towards the painting's colours, over how far they are
 TINT = 0.08  # of the smooth noise that a correction of warmth 1 starts with
 
 
@@ -45,7 +46,8 @@ def corrections(
 
     The student is trusted for changes alone: what it says is shifted so that it is right about the hypothesis, whose
     embedding is known (as Echeverría and Hemker 2005 align a coarse model). The strides differ by `warmth`, and the
-    black box judges which were worth it.
+    black box judges which were worth it. Each step holds colours near the painting's: it's the details that a painting
+    lacks, and gradients alone would in the end burn all colours out.
     """
     count = warmth.shape[1]
     shift = network.error(embedding, _said(network, hypothesis))
@@ -54,13 +56,17 @@ def corrections(
     images = repeat(hypothesis, "n ... -> (n k) ...", k=count)
     noise = smooth_noise(images, 3, 4, generator)
     images = (images + TINT * warmth.flatten()[:, None, None, None] * noise).clamp(0, 1)
-    rows = [images, *(repeat(x, "n d -> (n k) d", k=count) for x in (target, shift)), strides.flatten()]
+    painting = guesses(network, target, torch.zeros_like(warmth[:, :1]), generator)[:, 0]
+    known = (repeat(x, "n ... -> (n k) ...", k=count) for x in (painting, target, shift))
+    rows = [images, *known, strides.flatten()]
     most = AT_ONCE.get(target.device.type, 256)
     parts = [_improved(network, *part) for part in zip(*(x.split(most) for x in rows), strict=True)]
     return torch.cat(parts).unflatten(0, warmth.shape)
 
 
-def _improved(network: ImageNetwork, images: Tensor, target: Tensor, shift: Tensor, strides: Tensor) -> Tensor:
+def _improved(
+    network: ImageNetwork, images: Tensor, painting: Tensor, target: Tensor, shift: Tensor, strides: Tensor
+) -> Tensor:
     for step in range(INNER):
         with torch.enable_grad():
             images = images.requires_grad_()
@@ -68,7 +74,9 @@ def _improved(network: ImageNetwork, images: Tensor, target: Tensor, shift: Tens
             (gradient,) = torch.autograd.grad(missed, images)
         gradient = _smoothed(gradient.float())
         length = gradient.pow(2).mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)
-        images = (images.detach() - (1 - step / INNER) * strides[:, None, None, None] * gradient / length).clamp(0, 1)
+        images = images.detach()
+        way = gradient / length + HOLD * _coarse(images - painting)
+        images = (images - (1 - step / INNER) * strides[:, None, None, None] * way).clamp(0, 1)
     return levels(images)
 
 
@@ -80,6 +88,11 @@ def _said(network: ImageNetwork, images: Tensor) -> Tensor:
 
 def _half(like: Tensor) -> torch.autocast:
     return torch.autocast("cuda", torch.bfloat16, enabled=like.is_cuda)
+
+
+def _coarse(images: Tensor) -> Tensor:
+    """Images with nothing left but colours on a coarse grid."""
+    return F.interpolate(F.adaptive_avg_pool2d(images, 4), images.shape[2:], mode="bilinear")
 
 
 def _smoothed(gradient: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from unembed.errors import ConfigError
 from unembed.inverter import Inverter
 from unembed.training.recipe import Recipe
 from unembed_image.augmentation import varied
-from unembed_image.codec import ImageCodec
+from unembed_image.codec import ImageCodec, levels
 from unembed_image.files import read_images
 from unembed_image.inverters import build_inverter, image_embedder, save_network
 from unembed_image.network import Block, ImageNetwork, Space, ready
@@ -96,7 +96,11 @@ class ImageRecipe(Recipe):
         warmth = torch.rand(len(target), 1, device=target.device, generator=generator)
         if hypothesis is None or embedding is None:
             return guesses(self.inner, target, warmth, generator)[:, 0]
-        return corrections(self.inner, target, hypothesis, embedding, warmth, generator)[:, 0]
+        half = len(target) // 2
+        rows = (x[:half] for x in (target, hypothesis, embedding, warmth))
+        made = corrections(self.inner, *rows, generator)[:, 0] if half else hypothesis[:0]
+        # The others go towards the photograph: the student learns what lies on the way that corrections should take.
+        return torch.cat([made, levels(torch.lerp(hypothesis, signals, warmth[..., None, None])[half:])])
 
     def compile(self) -> None:
         """What memory bounds, of any shape: some seconds, where whole networks take a minute for each of their uses."""

@@ -82,6 +82,18 @@ def test_batches_are_the_images_mirrored_or_not(table) -> None:
     assert 0 < (nearest < len(images)).sum() < len(found)
 
 
+def test_half_the_hypotheses_are_corrected_and_half_go_towards_the_photograph(table) -> None:
+    recipe = ImageRecipe({**table, "batch": 4, "device": "cpu", "seed": 0})
+    (signals,) = recipe.batches(1, torch.Generator().manual_seed(0))
+    target, start = recipe.embed(signals), torch.full_like(signals, 0.5)
+    made = recipe.propose(target, start, recipe.embed(start), signals, torch.Generator().manual_seed(0))
+    way = (made - start)[2:] / (signals - start)[2:]
+    apart = (signals - start)[2:].abs() > 0.2
+    for row, far in zip(way, apart, strict=True):
+        assert 0 < row[far].mean() < 1 and row[far].std() < 0.05
+    assert (made[:2] != start[:2]).any() and torch.equal(made, (made * 255).round() / 255)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler's own look at its inputs
 def test_compiled_parts_learn_the_same(table) -> None:
