@@ -41,8 +41,10 @@ def read_vectors(path: Path, *, name: str | None = None) -> Vectors:
 def _npy(path: Path, name: str | None) -> NDArray[Any]:
     try:
         found = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path} can't be read as a .npy array of numbers: {error}") from error
+    except (ValueError, OSError, EOFError) as error:  # whose words may advise to unpickle the file
+        raise InputError(
+            f"{path} can't be read as a .npy array of numbers; write it with numpy.save, objects left out"
+        ) from error
     return np.asarray(found)
 
 

@@ -132,3 +132,11 @@ def test_read_vectors_wrong_lines_are_named(tmp_path, lines, message) -> None:
 def test_read_vectors_wrong_shape_or_type(tmp_path, rows) -> None:
     with pytest.raises(InputError, match=r"shape|not numbers"):
         read_vectors(write(tmp_path / "v.npy", rows))
+
+
+def test_what_is_no_npy_is_never_advised_to_be_unpickled(tmp_path) -> None:
+    path = tmp_path / "bad.npy"
+    path.write_text("not a vector")
+    with pytest.raises(InputError, match=r"numpy\.save") as caught:
+        read_vectors(path)
+    assert "pickle" not in str(caught.value)
