@@ -15,7 +15,7 @@ _SUMS = 4
 
 
 def fingerprint(embedder: Embedder, codec: Codec) -> dict[str, Any]:
-    """The first values of the embeddings of `codec.probes` and sums over all of them, and a short hash to name it by.
+    """The first values of the embeddings of `codec.probes`, sums over all of them, lengths, and a short hash as a name.
 
     The sums, weighted by sines, tell apart embeddings that are zero nearly everywhere, the first values included.
     """
@@ -27,19 +27,29 @@ def fingerprint(embedder: Embedder, codec: Codec) -> dict[str, Any]:
     digest = hashlib.sha256(
         json.dumps([[round(x, 1) + 0.0 for x in row] for table in (values, rounded) for row in table]).encode()
     )
-    return {"hash": digest.hexdigest()[:12], "dimension": embedder.dimension, "values": values, "sums": rounded}
+    return {
+        "hash": digest.hexdigest()[:12],
+        "dimension": embedder.dimension,
+        "values": values,
+        "sums": rounded,
+        "lengths": [round(x, 3) for x in vectors.norm(dim=1).tolist()],
+    }
 
 
 def same(a: dict[str, Any], b: dict[str, Any], *, tolerance: float = 0.01) -> bool:
     """Whether two fingerprints are of one embedder; half precision and other hardware still agree.
 
-    Checkpoints of version 0.1 have no sums; theirs are taken to agree.
+    They may differ by `tolerance` times an embedding's length, or times 1 if that is less. Old checkpoints lack sums,
+    which are then taken to agree, or lengths.
     """
     if a["dimension"] != b["dimension"]:
         return False
-    return all(_near(a[key], b[key], tolerance) for key in ("values", "sums") if key in a and key in b)
+    lengths = a.get("lengths") or b.get("lengths") or [1.0] * len(a["values"])
+    return all(_near(a[key], b[key], lengths, tolerance) for key in ("values", "sums") if key in a and key in b)
 
 
-def _near(a: list[list[float]], b: list[list[float]], tolerance: float) -> bool:
-    rows = [list(zip(p, q, strict=True)) for p, q in zip(a, b, strict=True)] if len(a) == len(b) else None
-    return rows is not None and all(abs(x - y) <= tolerance * max(1, abs(x)) for row in rows for x, y in row)
+def _near(a: list[list[float]], b: list[list[float]], lengths: list[float], tolerance: float) -> bool:
+    if not len(a) == len(b) == len(lengths):
+        return False
+    rows = zip(a, b, lengths, strict=True)
+    return all(abs(x - y) <= tolerance * max(1, n, abs(x)) for p, q, n in rows for x, y in zip(p, q, strict=True))

@@ -9,6 +9,8 @@ from torch import Tensor
 
 __all__ = ["Metric", "bootstrap", "mean"]
 
+AT_ONCE = 50  # samples of a bootstrap that are drawn together
+
 
 class Metric(ABC):
     """A metric of a corpus that depends only on the sums of per-item counts; highest is best unless `lowest_best`."""
@@ -40,8 +42,7 @@ def bootstrap(
     generator = torch.Generator().manual_seed(seed)
     count = len(statistics)
     values = []
-    for _ in range(samples):
-        pick = torch.randint(count, (count,), generator=generator)
-        values.append(aggregate(statistics[pick].sum(0)))
+    for picks in torch.randint(count, (samples, count), generator=generator).split(AT_ONCE):
+        values += [aggregate(sums) for sums in statistics[picks].sum(1)]
     low, high = torch.tensor(values, dtype=torch.float64).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64))
     return float(low), float(high)

@@ -33,8 +33,8 @@ class Edit(Corrector):
         generator: torch.Generator | None,
     ) -> Tensor:
         moves_made = -(-count // (2 * SHARE))
-        warmth = torch.ones(len(target), moves_made, device=target.device)
-        moves = corrections(self.network, target, hypothesis, embedding, warmth, generator) - hypothesis[:, None]
+        begin = torch.rand(len(target), moves_made, device=target.device, generator=generator)
+        moves = corrections(self.network, target, hypothesis, embedding, begin, generator) - hypothesis[:, None]
         edits = []
         for number in range(count):
             fields = smooth_noise(hypothesis, 4, GRIDS[number // 2 % len(GRIDS)], generator)

@@ -18,19 +18,21 @@ from unembed_image.proposals import corrections, guesses
 
 __all__ = ["build_inverter", "image_embedder", "open_checkpoint", "save_network"]
 
+LEAST, MOST = 0.97, 0.8  # times at which the first and the last candidate of a correction begin
+
 
 class Guess(Hypothesizer):
-    """The painting of the target, then those of targets near it."""
+    """Paintings of the target, each from other noise."""
 
     def __init__(self, network: ImageNetwork) -> None:
         self.network = network
 
     def _hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-        return guesses(self.network, target, _warmth(target, count), generator)
+        return guesses(self.network, target, count, generator)
 
 
 class Correct(Corrector):
-    """The correction of the usual stride, then shorter and longer ones from elsewhere nearby."""
+    """The hypothesis painted anew from little noise, then from more."""
 
     def __init__(self, network: ImageNetwork) -> None:
         self.network = network
@@ -43,11 +45,8 @@ class Correct(Corrector):
         count: int,
         generator: torch.Generator | None,
     ) -> Tensor:
-        return corrections(self.network, target, hypothesis, embedding, _warmth(target, count), generator)
-
-
-def _warmth(target: Tensor, count: int) -> Tensor:
-    return (torch.arange(count, device=target.device) > 0).float().expand(len(target), -1)
+        begin = torch.linspace(LEAST, MOST, count, device=target.device).expand(len(target), -1)
+        return corrections(self.network, target, hypothesis, embedding, begin, generator)
 
 
 def image_embedder(name: str, device: torch.device | str) -> ImageEmbedder:

@@ -1,14 +1,17 @@
-"""The losses that an image inverter learns by: the painter's, and its student's on what the black box answered."""
+"""The losses that an image inverter learns by: the painter's, and the student's on what the black box answered."""
 
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from unembed_image.losses import balanced, frozen, pixel_distance
 from unembed_image.network import ImageNetwork
 
 __all__ = ["ImageObjective"]
+
+EARLY = -0.6  # mean of a time's logit: most of an image is decided while there is much noise
+LAST = 0.05  # least noise that a loss is divided by
+UNTOLD = 0.1  # share of images that the painter paints without a target
 
 
 @dataclass
@@ -27,31 +30,34 @@ class Tally:
 
 
 class ImageObjective(nn.Module):
-    """The painter learns from every target, the student from the photograph or, in a correction, from the hypothesis.
+    """The painter learns from photographs made noisy, the student from photographs or, in a correction, hypotheses.
 
-    `pixel` and `student` are their shares in the painter's gradient. The painter learns through a frozen copy of the
-    student, so that one backward pass and one optimizer serve both.
+    The painter's loss is that of the flow's velocity (Lipman et al. 2023) for a network that predicts the image.
     """
 
-    def __init__(self, network: ImageNetwork, *, pixel: float, student: float) -> None:
+    def __init__(self, network: ImageNetwork) -> None:
         super().__init__()
-        self.network, self.pixel, self.student = network, pixel, student
+        self.network = network
         self.tally = Tally()
 
     def forward(
         self, target: Tensor, signals: Tensor, hypothesis: Tensor | None = None, embedding: Tensor | None = None
     ) -> Tensor:
         network = self.network
-        made = network(target)
-        losses = {}
-        if self.pixel:
-            losses["pixel"] = pixel_distance(balanced(made, self.pixel), signals).mean()
-        if self.student:
-            losses["seen"] = network.miss(frozen(network.student, balanced(made, self.student)), target).mean()
+        losses = {"paint": self._paint(target, signals)}
         if hypothesis is None or embedding is None:
-            losses["student"] = network.miss(network.student(signals), target).mean()
+            losses["student"] = network.miss(network.answers(signals), target).mean()
         else:
-            losses["student_painted"] = network.miss(network.student(hypothesis), embedding).mean()
+            losses["student_painted"] = network.miss(network.answers(hypothesis), embedding).mean()
         for name, value in losses.items():
             self.tally.add(name, value)
         return torch.stack(list(losses.values())).sum()
+
+    def _paint(self, target: Tensor, signals: Tensor) -> Tensor:
+        time = (EARLY + torch.randn(len(signals), device=signals.device)).sigmoid()  # Esser et al. 2024
+        image, wide = 2 * signals - 1, time[:, None, None, None]
+        noisy = torch.lerp(torch.randn_like(image), image, wide)
+        told = self.network.scaled(target)
+        told = told * (torch.rand(len(told), 1, device=told.device) > UNTOLD)
+        gap = self.network.painter(noisy, time, told) - image
+        return (gap / (1 - wide).clamp_min(LAST)).pow(2).mean()

@@ -1,4 +1,4 @@
-"""Candidates of the network: paintings of targets like the target, and images improved through the student."""
+"""Candidates of the network: images painted from noise, or anew from a hypothesis, steered by the student."""
 
 import torch
 from einops import repeat
@@ -8,91 +8,109 @@ from torch.nn import functional as F
 from unembed_image.codec import levels
 from unembed_image.network import ImageNetwork
 
-__all__ = ["corrections", "guesses", "smooth_noise"]
+__all__ = ["GUESS_STEPS", "corrections", "guesses", "smooth_noise"]
 
 AT_ONCE = {"cpu": 256, "cuda": 1024}  # images made at once
-SPREAD = 0.8  # of a changed target from the target, in units of its RMS, for a guess of warmth 1
-INNER = 5  # gradient steps of a correction
-STRIDE = 0.04  # RMS in pixels of the first of them, the levels going from 0 to 1
-BOLD = 0.8  # standard deviation of the logarithm of a stride of warmth 1
-HOLD = 1.0  # pull of a gradient step towards the painting's colours, over how far they are
-TINT = 0.08  # of the smooth noise that a correction of warmth 1 starts with
+GUESS_STEPS = 8  # paintings of a guess, each less noisy than the one before
+CORRECT_STEPS = 3  # the same of a correction
+NUDGES = 2  # steps by the student's gradient after each painting
+STRIDE = 0.06  # RMS in pixels of the first of them, the levels going from −1 to 1
 
 
-@torch.no_grad()
-def guesses(network: ImageNetwork, target: Tensor, warmth: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Paintings `[N, count, 3, size, size]` of targets `[N, D]`, changed the more the greater `warmth` `[N, count]` is.
-
-    An embedding of a photograph is one of many that it might have had: near targets give other plausible images.
-    """
-    changes = torch.randn(*warmth.shape, network.dimension, device=target.device, generator=generator)
-    rows = repeat(target, "n d -> (n k) d", k=warmth.shape[1]), (SPREAD * changes * warmth[..., None]).flatten(0, 1)
-    most = AT_ONCE.get(target.device.type, 256)
-    with _half(target):
-        parts = [levels(network(*part)) for part in zip(*(x.split(most) for x in rows), strict=True)]
-    return torch.cat(parts).unflatten(0, warmth.shape)
+def guesses(
+    network: ImageNetwork, target: Tensor, count: int, generator: torch.Generator | None, steps: int = GUESS_STEPS
+) -> Tensor:
+    """Images `[N, count, 3, size, size]` for targets `[N, D]`, each painted from other noise."""
+    begin = target.new_zeros(len(target), count)
+    start = target.new_zeros(len(target), 3, network.size, network.size)
+    return _painted(network, target, start, None, begin, steps, generator)
 
 
-@torch.no_grad()
 def corrections(
     network: ImageNetwork,
     target: Tensor,
     hypothesis: Tensor,
     embedding: Tensor,
-    warmth: Tensor,
+    begin: Tensor,
     generator: torch.Generator | None,
 ) -> Tensor:
-    """Images `[N, count, 3, size, size]` that the student sees nearer to the target than the hypothesis.
+    """Images `[N, count, 3, size, size]`: the hypothesis made noisy, to times `begin` `[N, count]`, and painted anew.
 
     The student is trusted for changes alone: what it says is shifted so that it is right about the hypothesis, whose
-    embedding is known (as Echeverría and Hemker 2005 align a coarse model). The strides differ by `warmth`, and the
-    black box judges which were worth it. Each step holds colours near the painting's: it's the details that a painting
-    lacks, and gradients alone would in the end burn all colours out.
+    embedding is known (as Echeverría and Hemker 2005 align a coarse model). The painter sees to it that the image
+    remains one: gradients alone would find patterns that only the black box takes for the target.
     """
-    count = warmth.shape[1]
-    shift = network.error(embedding, _said(network, hypothesis))
-    draw = torch.randn(warmth.shape, device=target.device, generator=generator)
-    strides = STRIDE * (BOLD * warmth * draw).exp()
-    images = repeat(hypothesis, "n ... -> (n k) ...", k=count)
-    noise = smooth_noise(images, 3, 4, generator)
-    images = (images + TINT * warmth.flatten()[:, None, None, None] * noise).clamp(0, 1)
-    painting = guesses(network, target, torch.zeros_like(warmth[:, :1]), generator)[:, 0]
-    known = (repeat(x, "n ... -> (n k) ...", k=count) for x in (painting, target, shift))
-    rows = [images, *known, strides.flatten()]
-    most = AT_ONCE.get(target.device.type, 256)
-    parts = [_improved(network, *part) for part in zip(*(x.split(most) for x in rows), strict=True)]
-    return torch.cat(parts).unflatten(0, warmth.shape)
+    with torch.no_grad(), _half(hypothesis):
+        shift = network.error(network.answers(hypothesis), embedding)
+    return _painted(network, target, hypothesis, shift, begin, CORRECT_STEPS, generator)
 
 
-def _improved(
-    network: ImageNetwork, images: Tensor, painting: Tensor, target: Tensor, shift: Tensor, strides: Tensor
+@torch.no_grad()
+def _painted(
+    network: ImageNetwork,
+    target: Tensor,
+    start: Tensor,
+    shift: Tensor | None,
+    begin: Tensor,
+    steps: int,
+    generator: torch.Generator | None,
 ) -> Tensor:
-    for step in range(INNER):
+    count = begin.shape[1]
+    if generator is None:
+        generator = torch.Generator(start.device).manual_seed(0)
+    noise = torch.randn(len(start) * count, *start.shape[1:], device=start.device, generator=generator)
+    rows = [repeat(x, "n ... -> (n k) ...", k=count) for x in (target, start, shift) if x is not None]
+    rows += [begin.flatten(), noise]
+    most = AT_ONCE.get(target.device.type, 256)
+    parts = []
+    for part in zip(*(x.split(most) for x in rows), strict=True):
+        wanted, image, *known, began, noisy = part
+        parts.append(_flow(network, wanted, image, known[0] if known else None, began, noisy, steps))
+    return torch.cat(parts).unflatten(0, begin.shape)
+
+
+def _flow(
+    network: ImageNetwork,
+    target: Tensor,
+    start: Tensor,
+    shift: Tensor | None,
+    begin: Tensor,
+    noise: Tensor,
+    steps: int,
+) -> Tensor:
+    """Euler's method along the flow; where it leads is nudged by the student at each step (He et al. 2024)."""
+    wanted, now = network.scaled(target), begin
+    x = _wide(now) * (2 * start - 1) + (1 - _wide(now)) * noise
+    for step in range(steps):
+        with _half(x):
+            clean = network.painter(x, now, wanted).clamp(-1, 1)
+        clean = _nudged(network, clean, target, shift, 1 - step / steps)
+        then = begin + (1 - begin) * (step + 1) / steps
+        x = x + _wide((then - now) / (1 - now).clamp_min(1e-6)) * (clean - x)
+        now = then
+    return levels((x + 1) / 2)
+
+
+def _nudged(network: ImageNetwork, clean: Tensor, target: Tensor, shift: Tensor | None, strength: float) -> Tensor:
+    for step in range(NUDGES):
         with torch.enable_grad():
-            images = images.requires_grad_()
-            missed = network.miss(network.place(_said(network, images)) + shift, target).sum()
-            (gradient,) = torch.autograd.grad(missed, images)
+            clean = clean.requires_grad_()
+            with _half(clean):
+                said = network.answers((clean + 1) / 2)
+            missed = network.miss(said if shift is None else said + shift, target).sum()
+            (gradient,) = torch.autograd.grad(missed, clean)
         gradient = _smoothed(gradient.float())
         length = gradient.pow(2).mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)
-        images = images.detach()
-        way = gradient / length + HOLD * _coarse(images - painting)
-        images = (images - (1 - step / INNER) * strides[:, None, None, None] * way).clamp(0, 1)
-    return levels(images)
+        clean = (clean.detach() - strength * (1 - step / NUDGES) * STRIDE * gradient / length).clamp(-1, 1)
+    return clean
 
 
-def _said(network: ImageNetwork, images: Tensor) -> Tensor:
-    with _half(images):
-        found: Tensor = network.student(images)
-    return found
+def _wide(rows: Tensor) -> Tensor:
+    return rows[:, None, None, None]
 
 
 def _half(like: Tensor) -> torch.autocast:
     return torch.autocast("cuda", torch.bfloat16, enabled=like.is_cuda)
-
-
-def _coarse(images: Tensor) -> Tensor:
-    """Images with nothing left but colours on a coarse grid."""
-    return F.interpolate(F.adaptive_avg_pool2d(images, 4), images.shape[2:], mode="bilinear")
 
 
 def _smoothed(gradient: Tensor) -> Tensor:

@@ -15,15 +15,18 @@ from unembed.errors import ConfigError
 from unembed.inverter import Inverter
 from unembed.training.recipe import Recipe
 from unembed_image.augmentation import varied
+from unembed_image.blocks import compiled
 from unembed_image.codec import ImageCodec, levels
 from unembed_image.files import read_images
 from unembed_image.inverters import build_inverter, image_embedder, save_network
-from unembed_image.network import Block, ImageNetwork, Space, ready
+from unembed_image.network import ImageNetwork, Space
 from unembed_image.objective import ImageObjective
+from unembed_image.painter import MULTIPLE
 from unembed_image.proposals import corrections, guesses
 
 __all__ = ["ImageRecipe", "ImageRecipeConfig"]
 
+MET = 1024  # images whose embeddings tell the network their mean and spread
 RESIDENT = 8_000_000_000  # bytes of training images, up to which they are held on the device
 
 
@@ -36,11 +39,10 @@ class ImageRecipeConfig(Config):
     validation: list[Path] = Field(min_length=1)
     held_out: int = Field(64, gt=0, description="validation images measured during training")
     size: int = Field(64, ge=16, description="side of a signal in pixels")
-    width: int = Field(40, gt=0, description="channels at full resolution; twice as many at half of it, up to 8 times")
-    depth: int = Field(2, gt=0, description="residual blocks at each resolution")
+    width: int = Field(384, ge=64, multiple_of=64, description="the painter's, in its inner layers")
+    depth: int = Field(10, gt=0, description="of the painter's inner layers")
+    channels: int = Field(40, gt=0, description="the student's at full resolution; up to 8 times as many at lower ones")
     space: Space = Field("plain", description="`log` for class probabilities")
-    pixel: float = Field(0.5, ge=0, description="share in the painter's gradient of distances in pixels")
-    student: float = Field(1.0, ge=0, description="share of the embedding, through a student of the black box")
     independent: str | None = Field(None, description="another embedder, by which results are measured too")
     batch: int = Field(128, gt=0)
     vary: float = Field(0.3, ge=0, lt=1, description="how far training images are cut and their colours changed")
@@ -54,27 +56,27 @@ class ImageRecipe(Recipe):
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = config = parse(ImageRecipeConfig, options, "[recipe]")
-        if not (config.pixel or config.student):
-            raise ConfigError("[recipe]: pixel or student must be above 0, else the painter learns nothing")
+        if config.size % MULTIPLE:
+            raise ConfigError(f"[recipe] size: a multiple of {MULTIPLE}, not {config.size}")
         torch.manual_seed(config.seed)
         self.embedder = image_embedder(config.embedder, config.device)
         self.codec = ImageCodec(config.size)
         images = self.codec.encode_uint8([image for path in config.train for image in read_images(path)])
         self.images = images.to(config.device) if images.nbytes <= RESIDENT else images
-        names = ("size", "width", "depth", "space")
+        names = ("size", "width", "depth", "channels", "space")
         self.config = {"dimension": self.embedder.dimension, **{name: getattr(config, name) for name in names}}
         self.inner = ImageNetwork(**self.config)
         self.work = _work(self.inner)
-        objective = ImageObjective(self.inner, pixel=config.pixel, student=config.student)
-        self.network = objective.to(config.device)
+        self.network = ImageObjective(self.inner).to(config.device)
+        self.inner.meet(self.embed(self._drawn(MET, torch.Generator().manual_seed(config.seed))))
 
     def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
-        found = []
-        for _ in range(count):
-            pick = torch.randint(len(self.images), (self.options.batch,), generator=generator)
-            pixels = self.images[pick.to(self.images.device)].to(self.options.device).float() / 255
-            found.append(varied(pixels, self.options.vary, generator))
-        return found
+        return [self._drawn(self.options.batch, generator) for _ in range(count)]
+
+    def _drawn(self, count: int, generator: torch.Generator) -> Tensor:
+        pick = torch.randint(len(self.images), (count,), generator=generator)
+        pixels = self.images[pick.to(self.images.device)].to(self.options.device).float() / 255
+        return varied(pixels, self.options.vary, generator)
 
     def embed(self, signals: Tensor) -> Tensor:
         """Half precision on an accelerator: a large model's forward passes are what training waits for."""
@@ -92,22 +94,19 @@ class ImageRecipe(Recipe):
         signals: Tensor,
         generator: torch.Generator,
     ) -> Tensor:
-        # From the first candidate to the boldest: what a beam holds.
-        warmth = torch.rand(len(target), 1, device=target.device, generator=generator)
         if hypothesis is None or embedding is None:
-            return guesses(self.inner, target, warmth, generator)[:, 0]
+            # As sharp as guesses are, and as soft as what the student is asked about on the way to them.
+            steps = int(torch.randint(1, 5, (), device=target.device, generator=generator))
+            return guesses(self.inner, target, 1, generator, steps)[:, 0]
         half = len(target) // 2
-        rows = (x[:half] for x in (target, hypothesis, embedding, warmth))
+        begin = torch.rand(len(target), 1, device=target.device, generator=generator)
+        rows = (x[:half] for x in (target, hypothesis, embedding, begin))
         made = corrections(self.inner, *rows, generator)[:, 0] if half else hypothesis[:0]
         # The others go towards the photograph: the student learns what lies on the way that corrections should take.
-        return torch.cat([made, levels(torch.lerp(hypothesis, signals, warmth[..., None, None])[half:])])
+        return torch.cat([made, levels(torch.lerp(hypothesis, signals, begin[..., None, None])[half:])])
 
     def compile(self) -> None:
-        """What memory bounds, of any shape: some seconds, where whole networks take a minute for each of their uses."""
-        fast = torch.compile(ready, dynamic=True)
-        for block in self.inner.modules():
-            if isinstance(block, Block):
-                block.ready = fast
+        compiled(self.inner)
 
     def inverter(self) -> Inverter:
         return build_inverter(self.options.name, self.inner, self.embedder, self.options.independent)
@@ -130,16 +129,15 @@ class ImageRecipe(Recipe):
         )
 
     def flops(self, signals: Tensor, corrected: bool) -> float:
-        painter, student = self.work
-        return float((3 * painter + (5 if self.options.student else 3) * student) * len(signals))
+        return float(3 * sum(self.work) * len(signals))
 
 
 def _work(network: ImageNetwork) -> tuple[int, int]:
     """Operations of a painting and of a student's answer."""
-    found = []
+    found, image = [], torch.zeros(1, 3, network.size, network.size)
     for call in (
-        lambda: network(torch.ones(1, network.dimension)),
-        lambda: network.student(torch.zeros(1, 3, network.size, network.size)),
+        lambda: network.painter(image, torch.zeros(1), torch.zeros(1, network.dimension)),
+        lambda: network.student(image),
     ):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             call()

@@ -45,3 +45,26 @@ def test_a_fingerprint_without_sums_is_still_read() -> None:
     a = fingerprint(ToyEmbedder(), ToyCodec())
     old = {key: value for key, value in a.items() if key != "sums"}
     assert same(old, a) and not same(old | {"values": [[1.0] * 16] * 3}, a)
+
+
+class Long(Embedder):
+    """Features that are not normalised: thirty times as long as unit vectors, and rounded as half precision rounds."""
+
+    def __init__(self, seed: int, rounding: float = 0.0) -> None:
+        super().__init__(name="long", modality="toy", dimension=500, normalized=False)
+        draw = torch.Generator().manual_seed(seed)
+        self.table = torch.randn(64, 500, generator=draw)
+        self.table += rounding * self.table.norm(dim=1, keepdim=True) * torch.randn(64, 500, generator=draw) / 500**0.5
+
+    def _embed(self, signals: torch.Tensor) -> torch.Tensor:
+        return self.table[signals].mean(1)
+
+
+def test_what_may_differ_grows_with_an_embeddings_length() -> None:
+    known, rounded, other = (fingerprint(box, ToyCodec()) for box in (Long(0), Long(0, 3e-3), Long(1)))
+    assert min(known["lengths"]) > 5 and known["sums"] != rounded["sums"]
+    assert same(known, rounded) and not same(known, other)
+    old = {key: value for key, value in known.items() if key != "lengths"}
+    assert same(old, rounded) and not same(old, other)
+    strict = {key: value for key, value in rounded.items() if key != "lengths"}
+    assert not same(old, strict)  # what was refused before lengths were known

@@ -10,7 +10,7 @@ DRAW = torch.Generator().manual_seed(1)
 
 def editor() -> Edit:
     torch.manual_seed(0)
-    return Edit(ImageNetwork(dimension=8, size=16, width=4, depth=1, space="plain"))
+    return Edit(ImageNetwork(dimension=8, size=16, width=64, depth=1, channels=4, space="plain"))
 
 
 def test_edits_are_images_that_differ() -> None:

@@ -46,7 +46,7 @@ def test_an_inverter_of_probabilities_conforms() -> None:
     """Untrained: the contract asks for no quality."""
     box = efficientnet_lite0("probs", torch.device("cpu"))
     torch.manual_seed(0)
-    network = ImageNetwork(dimension=box.dimension, size=32, width=8, depth=1, space="log")
+    network = ImageNetwork(dimension=box.dimension, size=32, width=64, depth=1, channels=8, space="log")
     inverter = build_inverter("untrained", network.eval(), box, "efficientnet-lite0")
     ranks = {f"{look}_top{top}" for look in ("retrieval", "independent") for top in (1, 10)}
     assert {"ssim", "psnr", "kl", "agreement_top1", "agreement_top5"} | ranks == set(inverter.metrics)
@@ -83,7 +83,7 @@ def test_the_plugin_conforms() -> None:
 def test_a_manifest_of_another_network_is_refused(trained, tmp_path) -> None:
     folder = shutil.copytree(trained, tmp_path / "checkpoint")
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["config"]["width"] = 16
+    manifest["config"]["width"] = 128
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(unembed.CheckpointError, match="manifest and its tensors disagree"):
         unembed.load(str(folder), device="cpu")

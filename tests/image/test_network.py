@@ -2,46 +2,71 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from unembed_image.network import ImageNetwork
 
 DRAW = torch.Generator().manual_seed(1)
 TARGET, SIGNALS = torch.rand(3, 8, generator=DRAW), torch.rand(3, 3, 16, 16, generator=DRAW)
+TIME = torch.tensor([0.1, 0.5, 0.9])
 
 
 def network(**changes) -> ImageNetwork:
     torch.manual_seed(0)
-    return ImageNetwork(**{"dimension": 8, "size": 16, "width": 4, "depth": 1, "space": "plain", **changes})
+    sizes = {"dimension": 8, "size": 16, "width": 64, "depth": 1, "channels": 4, "space": "plain"}
+    return ImageNetwork(**{**sizes, **changes})
 
 
-def test_scaled_in_log_space_sees_small_probabilities() -> None:
+def test_log_space_sees_small_probabilities() -> None:
     rows = torch.tensor([[0.98, 0.01, 0.01 - 1e-6, 1e-6], [0.98, 0.01, 0.01, 0.0]])
     plain, log = (network(dimension=4, space=space).scaled(rows) for space in ("plain", "log"))
-    assert torch.allclose(log.pow(2).mean(1), torch.ones(2)) and torch.allclose(plain.pow(2).mean(1), torch.ones(2))
     assert (plain[0] - plain[1]).abs().max() < 1e-4 < 0.1 < (log[0] - log[1]).abs().max()
 
 
-@pytest.mark.parametrize("size", [16, 20, 32, 64])
+@pytest.mark.parametrize("space", ["plain", "log"])
+def test_embeddings_that_it_met_have_mean_0_and_spread_1(space) -> None:
+    made, rows = network(space=space), torch.rand(500, 8, generator=DRAW).cumsum(1)
+    rows[:, 7] = 0  # a value that never changes stays where it is
+    made.meet(rows / rows.sum(1, keepdim=True))
+    found = made.scaled(rows / rows.sum(1, keepdim=True))
+    assert found.mean(0).abs().max() < 1e-4 and torch.allclose(
+        found[:, :7].std(0, correction=0), torch.ones(7), rtol=0.1
+    )
+    assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [16, 24, 32, 64])
 def test_images_of_any_size_are_painted_and_seen(size) -> None:
-    made = network(size=size)
-    images = made(TARGET)
-    assert images.shape == (3, 3, size, size) and images.min() > 0 and images.max() < 1
-    assert made.student(images).shape == (3, 8)
+    made, noise = network(size=size), torch.randn(3, 3, size, size, generator=DRAW)
+    assert made.painter(noise, TIME, TARGET).shape == noise.shape
+    assert made.answers(noise.sigmoid()).shape == (3, 8)
 
 
 def test_a_row_is_painted_and_seen_alone_as_in_a_batch() -> None:
     made = network().eval()
-    assert torch.allclose(made(TARGET)[1:2], made(TARGET[1:2]), atol=1e-5)
-    assert torch.allclose(made.student(SIGNALS)[1:2], made.student(SIGNALS[1:2]), atol=1e-4)
+    whole, alone = made.painter(SIGNALS, TIME, TARGET)[1:2], made.painter(SIGNALS[1:2], TIME[1:2], TARGET[1:2])
+    assert torch.allclose(whole, alone, atol=1e-5)
+    assert torch.allclose(made.answers(SIGNALS)[1:2], made.answers(SIGNALS[1:2]), atol=1e-5)
+
+
+def test_a_painting_depends_on_all_that_is_told() -> None:
+    made = network()
+    first = made.painter(SIGNALS, TIME, TARGET)
+    for other in ((SIGNALS.flip(0), TIME, TARGET), (SIGNALS, TIME.flip(0), TARGET), (SIGNALS, TIME, TARGET.flip(0))):
+        assert (made.painter(*other) - first).abs()[0].max() > 1e-4
 
 
 @pytest.mark.parametrize("space", ["plain", "log"])
 def test_an_error_added_makes_the_student_right(space) -> None:
     made = network(space=space)
-    said, reached = made.student(SIGNALS), TARGET / TARGET.sum(1, keepdim=True)
-    place = made.place(said)
-    assert made.miss(place, reached).min() > 1e-3
-    assert made.miss(place + made.error(reached, said), reached).abs().max() < 1e-5
+    said, reached = made.answers(SIGNALS), TARGET / TARGET.sum(1, keepdim=True)
+    assert made.miss(said, reached).min() > 1e-3
+    assert made.miss(said + made.error(said, reached), reached).abs().max() < 1e-5
+
+
+def test_answers_are_unit_vectors_or_log_probabilities() -> None:
+    plain, log = (network(space=space).answers(SIGNALS) for space in ("plain", "log"))
+    assert torch.allclose(plain, F.normalize(plain, dim=-1)) and torch.allclose(log.exp().sum(1), torch.ones(3))
 
 
 def test_misses_by_hand() -> None:
@@ -57,8 +82,8 @@ def test_a_student_learns_what_the_black_box_says() -> None:
     made, wanted = network(dimension=3, space="log"), torch.eye(3)
     optimizer = torch.optim.Adam(made.student.parameters(), 1e-3)
     losses = []
-    for _ in range(20):
-        loss = made.miss(made.student(SIGNALS), wanted).mean()
+    for _ in range(40):
+        loss = made.miss(made.answers(SIGNALS), wanted).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

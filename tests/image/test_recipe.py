@@ -32,7 +32,8 @@ def test_training_conforms(table) -> None:
     [
         ({"train": []}, "train"),
         ({"size": 8}, "size"),
-        ({"pixel": 0, "student": 0}, "learns nothing"),
+        ({"size": 36}, "a multiple of 8"),
+        ({"width": 100}, "width"),
     ],
 )
 def test_wrong_tables_are_refused(change, told, table) -> None:
