@@ -12,6 +12,7 @@ import pytest
 from unembed_text.plugin import WEIGHTS
 
 ROOT = Path(__file__).parents[1]
+IMAGES = ["clip-tiny", "effnet-features", "effnet-probs"]
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel) -> None:
     if (WEIGHTS / "minilm").is_dir():
         assert "unembed_text/weights/minilm/manifest.json" in names
     assert "unembed_image/weights/embedders/clip-tiny/open_clip_config.json" in names
+    assert {f"unembed_image/weights/{name}/manifest.json" for name in IMAGES} <= set(names)
 
 
 @pytest.mark.slow
@@ -45,6 +47,8 @@ def test_the_wheel_installed_elsewhere_finds_its_plugins(wheel, tmp_path) -> Non
     out = subprocess.run(run, check=True, capture_output=True, text=True, cwd=tmp_path, env=environment).stdout
     (text,) = (row for row in map(json.loads, out.splitlines()) if row["name"] == "text")
     assert text["error"] is None and text["inverters"][0]["name"] == "minilm"
+    (image,) = (row for row in map(json.loads, out.splitlines()) if row["name"] == "image")
+    assert image["error"] is None and [found["name"] for found in image["inverters"]] == IMAGES
     where = [sys.executable, "-c", "import unembed, unembed_text.plugin as p; print(unembed.__file__, p.__file__)"]
     places = subprocess.run(where, check=True, capture_output=True, text=True, cwd=tmp_path, env=environment).stdout
     assert all(place.startswith(str(site)) for place in places.split())

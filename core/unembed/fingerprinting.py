@@ -39,8 +39,8 @@ def fingerprint(embedder: Embedder, codec: Codec) -> dict[str, Any]:
 def same(a: dict[str, Any], b: dict[str, Any], *, tolerance: float = 0.01) -> bool:
     """Whether two fingerprints are of one embedder; half precision and other hardware still agree.
 
-    They may differ by `tolerance` times an embedding's length, or times 1 if that is less. Old checkpoints lack sums,
-    which are then taken to agree, or lengths.
+    A number may differ by `tolerance` times itself, its embedding's length or 1, whichever is greatest. Old checkpoints
+    lack sums, which are then taken to agree, or lengths.
     """
     if a["dimension"] != b["dimension"]:
         return False

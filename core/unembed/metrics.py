@@ -9,7 +9,7 @@ from torch import Tensor
 
 __all__ = ["Metric", "bootstrap", "mean"]
 
-AT_ONCE = 50  # samples of a bootstrap that are drawn together
+AT_ONCE = 20  # samples of a bootstrap that are drawn together
 
 
 class Metric(ABC):
@@ -42,7 +42,8 @@ def bootstrap(
     generator = torch.Generator().manual_seed(seed)
     count = len(statistics)
     values = []
-    for picks in torch.randint(count, (samples, count), generator=generator).split(AT_ONCE):
+    for start in range(0, samples, AT_ONCE):
+        picks = torch.randint(count, (min(AT_ONCE, samples - start), count), generator=generator)
         values += [aggregate(sums) for sums in statistics[picks].sum(1)]
     low, high = torch.tensor(values, dtype=torch.float64).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64))
     return float(low), float(high)

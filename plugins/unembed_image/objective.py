@@ -11,7 +11,6 @@ __all__ = ["ImageObjective"]
 
 EARLY = -0.6  # mean of a time's logit: most of an image is decided while there is much noise
 LAST = 0.05  # least noise that a loss is divided by
-UNTOLD = 0.1  # share of images that the painter paints without a target
 
 
 @dataclass
@@ -57,7 +56,5 @@ class ImageObjective(nn.Module):
         time = (EARLY + torch.randn(len(signals), device=signals.device)).sigmoid()  # Esser et al. 2024
         image, wide = 2 * signals - 1, time[:, None, None, None]
         noisy = torch.lerp(torch.randn_like(image), image, wide)
-        told = self.network.scaled(target)
-        told = told * (torch.rand(len(told), 1, device=told.device) > UNTOLD)
-        gap = self.network.painter(noisy, time, told) - image
+        gap = self.network.painter(noisy, time, self.network.scaled(target)) - image
         return (gap / (1 - wide).clamp_min(LAST)).pow(2).mean()

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from unembed_image.codec import levels
 from unembed_image.network import ImageNetwork
 
-__all__ = ["GUESS_STEPS", "corrections", "guesses", "smooth_noise"]
+__all__ = ["corrections", "guesses", "smooth_noise"]
 
 AT_ONCE = {"cpu": 256, "cuda": 1024}  # images made at once
 GUESS_STEPS = 8  # paintings of a guess, each less noisy than the one before

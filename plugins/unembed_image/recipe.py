@@ -26,7 +26,7 @@ from unembed_image.proposals import corrections, guesses
 
 __all__ = ["ImageRecipe", "ImageRecipeConfig"]
 
-MET = 1024  # images whose embeddings tell the network their mean and spread
+MET = 1024  # images, at most, whose embeddings tell the network their mean and spread
 RESIDENT = 8_000_000_000  # bytes of training images, up to which they are held on the device
 
 
@@ -68,7 +68,7 @@ class ImageRecipe(Recipe):
         self.inner = ImageNetwork(**self.config)
         self.work = _work(self.inner)
         self.network = ImageObjective(self.inner).to(config.device)
-        self.inner.meet(self.embed(self._drawn(MET, torch.Generator().manual_seed(config.seed))))
+        self.inner.meet(self.embed(self._drawn(min(MET, len(self.images)), torch.Generator().manual_seed(config.seed))))
 
     def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
         return [self._drawn(self.options.batch, generator) for _ in range(count)]

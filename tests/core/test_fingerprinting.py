@@ -48,7 +48,7 @@ def test_a_fingerprint_without_sums_is_still_read() -> None:
 
 
 class Long(Embedder):
-    """Features that are not normalised: thirty times as long as unit vectors, and rounded as half precision rounds."""
+    """Features that are not normalised, ten to twenty times as long as unit vectors, and rounded."""
 
     def __init__(self, seed: int, rounding: float = 0.0) -> None:
         super().__init__(name="long", modality="toy", dimension=500, normalized=False)

@@ -26,7 +26,7 @@ def test_log_space_sees_small_probabilities() -> None:
 @pytest.mark.parametrize("space", ["plain", "log"])
 def test_embeddings_that_it_met_have_mean_0_and_spread_1(space) -> None:
     made, rows = network(space=space), torch.rand(500, 8, generator=DRAW).cumsum(1)
-    rows[:, 7] = 0  # a value that never changes stays where it is
+    rows[:, 7] = 0  # a value that never changes
     made.meet(rows / rows.sum(1, keepdim=True))
     found = made.scaled(rows / rows.sum(1, keepdim=True))
     assert found.mean(0).abs().max() < 1e-4 and torch.allclose(

@@ -45,7 +45,7 @@ def test_a_painter_that_paints_the_photograph_has_no_loss(monkeypatch) -> None:
     monkeypatch.setattr(made.network.painter, "forward", lambda noisy, time, target: noisy)
     torch.manual_seed(0)
     made(TARGET, SIGNALS)  # noisy − image is the noise's share times (noise − image)
-    assert made.tally.read()["paint"] == pytest.approx(2.3, abs=0.3)  # variances of both, and a third less
+    assert made.tally.read()["paint"] == pytest.approx(4 / 3, abs=0.1)  # the variances of both: 1 and 1/3
 
 
 def test_the_parts_of_the_loss_are_told_once() -> None:
