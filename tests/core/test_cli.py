@@ -173,7 +173,7 @@ def bad(*arguments, code=2, says):
             "cafe",
             "--inverter",
             "nobody",
-            says="no inverter 'nobody'; known: clip-tiny, effnet-features, effnet-probs, gtr-base, gtr-base-st, minilm, text",
+            says="no inverter 'nobody'; known: clip-tiny, effnet-features, effnet-probs, gtr-base, gtr-base-st,",
         ),
         bad("invert", "cafe", "--inverter", "{dir}", code=2, says="no readable manifest.json"),
         bad("invert", "cafe", "--out", "{dir}/no/r.jsonl", says="can't write"),
