@@ -32,8 +32,6 @@ class Edit(Corrector):
         count: int,
         generator: torch.Generator | None,
     ) -> Tensor:
-        if generator is None:
-            generator = torch.Generator(hypothesis.device).manual_seed(0)
         moves_made = -(-count // (2 * SHARE))
         begin = torch.rand(len(target), moves_made, device=target.device, generator=generator)
         moves = corrections(self.network, target, hypothesis, embedding, begin, generator) - hypothesis[:, None]

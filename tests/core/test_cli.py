@@ -173,7 +173,8 @@ def bad(*arguments, code=2, says):
             "cafe",
             "--inverter",
             "nobody",
-            says="no inverter 'nobody'; known: clip-tiny, effnet-features, effnet-probs, gtr-base, gtr-base-st,",
+            says="no inverter 'nobody'; known: clip-tiny, effnet-features, effnet-probs, gtr-base, gtr-base-st, "
+            "minilm, text-embedding-ada-002, toy",
         ),
         bad("invert", "cafe", "--inverter", "{dir}", code=2, says="no readable manifest.json"),
         bad("invert", "cafe", "--out", "{dir}/no/r.jsonl", says="can't write"),

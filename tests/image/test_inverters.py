@@ -69,9 +69,9 @@ def test_a_bundled_inverter_is_found_by_name(trained, tmp_path, monkeypatch) -> 
 @pytest.mark.slow
 def test_edits_climb_further(trained) -> None:
     inverter = unembed.load(str(trained), device="cpu")
-    vectors = inverter.embed(UNSEEN[:2])
-    corrections = inverter.invert(vectors, effort="low", steps=3, beam=2)
-    edited = inverter.invert(vectors, effort="high", steps=3, beam=2, max_queries=200)
+    vectors = inverter.embed(UNSEEN[:4])
+    corrections = inverter.invert(vectors, effort="low", steps=6, beam=2)
+    edited = inverter.invert(vectors, effort="high", steps=6, beam=2, max_queries=400)
     assert edited.similarity.mean() > corrections.similarity.mean()
 
 
