@@ -17,7 +17,9 @@ from PIL import Image
 
 import unembed
 from unembed.evaluation import Evaluation, evaluate_steps
+from unembed_image.blocks import compiled
 from unembed_image.files import read_images
+from unembed_image.inverters import Guess
 from unembed_image.sheet import drawn
 
 SHOWN = 32
@@ -60,6 +62,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=1024, help="images searched for together")
     parser.add_argument("--grid", type=Path, help="where to write the picture (.jpg, .png or .webp)")
     parser.add_argument("--half", action="store_true", help="a black box in half precision, on an accelerator")
+    parser.add_argument("--compile", action="store_true", help="networks compiled: faster, after half a minute")
     parser.add_argument("--device")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -67,6 +70,8 @@ def main() -> None:
     inverter = unembed.load(options.inverter, device=options.device)
     if options.half:  # of what the search asks; measures keep their precision
         inverter.embedder.forward = torch.autocast("cuda", torch.float16)(inverter.embedder.forward)
+    if options.compile and isinstance(inverter.hypothesizer, Guess):
+        compiled(inverter.hypothesizer.network)
     signals = inverter.codec.encode(read_images(options.data)[: options.samples])
     began = time.monotonic()
 

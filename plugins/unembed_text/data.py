@@ -29,6 +29,7 @@ class TextsConfig(Config):
     dropout: float = Field(0.1, ge=0, lt=1)
     shares: list[float] = Field([1, 1, 1, 1], min_length=1, description="of batches, for equal ranges of length")
     anywhere: float = Field(0.15, description="share of windows that start anywhere, not at a sentence")
+    spliced: float = Field(0.0, ge=0, le=1, description="share of windows that go on, from any token, with another's")
     batch_tokens: int = 8192
     layers: int | None = Field(None, description="keep only so many layers of each half (small runs)")
     held_out: int = Field(128, description="validation windows a length")
@@ -50,6 +51,7 @@ def read_windows(config: TextsConfig, tokenizer: Any, *, longest: int) -> "Windo
         longest=longest,
         shares=config.shares,
         anywhere=config.anywhere,
+        spliced=config.spliced,
         batch_tokens=config.batch_tokens,
         device=config.device,
     )
@@ -66,12 +68,14 @@ class Windows:
         longest: int,
         shares: Sequence[float],
         anywhere: float,
+        spliced: float = 0.0,
         batch_tokens: int,
         device: torch.device | str = "cpu",
     ) -> None:
         self.longest = longest
         self.shares = torch.tensor(shares, dtype=torch.float64)
         self.anywhere = anywhere
+        self.spliced = spliced
         self.batch_tokens = batch_tokens
         self.pad = tokenizer.pad_token_id
         lengths: list[int] = []
@@ -102,10 +106,20 @@ class Windows:
         anywhere = torch.rand(rows, generator=generator) < self.anywhere
         length = torch.randint(size * bucket + 1, top + 1, (rows,), generator=generator)
         pick, free, anywhere, length = (x.to(self.tokens.device) for x in (pick, free, anywhere, length))
-        start = torch.where(anywhere, free, self.starts[pick])
-        end = self.ends[torch.searchsorted(self.ends, start, right=True)]
-        place = torch.arange(top, device=start.device)
-        index = start[:, None] + place
-        inside = (place < length[:, None]) & (index < end[:, None])
-        index = index.clamp_max(len(self.tokens) - 1)
+        index, inside = self._window(torch.where(anywhere, free, self.starts[pick]), top)
+        place = torch.arange(top, device=index.device)
+        if self.spliced:
+            cut = (torch.rand(rows, generator=generator) * top).long()
+            whole = torch.rand(rows, generator=generator) >= self.spliced
+            cut = cut.masked_fill(whole, top)[:, None].to(index.device)
+            # The other window goes on as it would at this place, so that no passage's beginning marks the seam.
+            other, also = self._window(self.starts[pick.roll(1)], top)
+            index, inside = torch.where(place < cut, index, other), torch.where(place < cut, inside, also)
+        inside = (inside & (place < length[:, None])).cumprod(1).bool()
         return self.tokens[index].long().masked_fill(~inside, self.pad)
+
+    def _window(self, start: Tensor, top: int) -> tuple[Tensor, Tensor]:
+        """Places `[N, top]` of the tokens from `start` on, and whether they are of one passage."""
+        end = self.ends[torch.searchsorted(self.ends, start, right=True)]
+        index = start[:, None] + torch.arange(top, device=start.device)
+        return index.clamp_max(len(self.tokens) - 1), index < end[:, None]

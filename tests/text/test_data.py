@@ -1,5 +1,7 @@
 """Training windows stay within passages, lengths and sentences."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -47,6 +49,26 @@ def test_windows_start_at_sentences(make, codec) -> None:
     assert starts == {"one", "four", "eight", "alpha", "x", "y"}
     anywhere = {text.split()[0] for batch in draw(make(anywhere=1.0)) for text in texts(codec, batch)}
     assert len(anywhere) > 15
+
+
+def test_spliced_windows_go_on_with_another_from_some_token_on(make, codec) -> None:
+    whole = [codec.tokenizer.tokenize(passage) for passage in PASSAGES]
+
+    def joins(text: str) -> int:
+        """How many neighbours in a window aren't neighbours in any passage."""
+        known = {pair for tokens in whole for pair in pairwise(tokens)}
+        words = text.split()
+        return sum(pair not in known for pair in pairwise(words))
+
+    counts = [joins(text) for batch in draw(make(spliced=1.0)) for text in texts(codec, batch)]
+    assert set(counts) == {0, 1}  # none where the cut lies past the end, or both are one
+    assert not any(joins(text) for batch in draw(make()) for text in texts(codec, batch))
+
+
+def test_spliced_windows_have_no_holes(make) -> None:
+    for batch in draw(make(spliced=0.5, anywhere=0.5)):
+        there = batch != 0
+        assert there[:, 0].all() and not (there[:, 1:] & ~there[:, :-1]).any()
 
 
 def test_windows_are_the_generators_alone(make) -> None:
