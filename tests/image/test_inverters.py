@@ -7,7 +7,10 @@ import pytest
 import torch
 
 import unembed
-from unembed.testing import check_inverter, check_plugin
+from unembed import registry
+from unembed.testing import check_inverter
+from unembed.testing.checks import PLUGIN
+from unembed.testing.suite import Suite
 from unembed_image import plugin
 from unembed_image.inverters import build_inverter
 from unembed_image.models import efficientnet_lite0
@@ -76,7 +79,7 @@ def test_edits_climb_further(trained) -> None:
 
 
 def test_the_plugin_conforms() -> None:
-    assert not [outcome for outcome in check_plugin("image")["plugin image"] if outcome.status == "failed"]
+    Suite(PLUGIN, lambda: (registry.plugin("image"),)).require(None)
 
 
 @pytest.mark.slow
