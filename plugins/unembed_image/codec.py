@@ -16,8 +16,10 @@ __all__ = ["ImageCodec", "levels"]
 
 
 def levels(pixels: Tensor) -> Tensor:
-    """Pixels rounded to the nearest of the levels 0, 1/255, …, 1."""
-    return (pixels.float().clamp(0, 1) * 255).round() / 255
+    """Pixels rounded to the nearest of the levels 0, 1/255, …, 1, which are the same numbers on every device."""
+    # By a tensor: for a plain number a GPU multiplies by its inverse, and comes out a bit beside some levels.
+    most = torch.full((), 255.0, device=pixels.device)
+    return (pixels.float().clamp(0, 1) * 255).round() / most
 
 
 def _probes() -> tuple[np.ndarray, ...]:

@@ -1,5 +1,6 @@
 """Images to signals and back."""
 
+import pytest
 import torch
 from PIL import Image
 
@@ -21,3 +22,11 @@ def test_channels_come_first() -> None:
 
 def test_levels_are_those_of_a_byte() -> None:
     assert levels(torch.tensor([-1.0, 0.5, 2.0])).tolist() == [0.0, torch.tensor(128 / 255).item(), 1.0]
+
+
+@pytest.mark.gpu
+def test_levels_are_the_same_on_a_gpu() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    every = torch.arange(256) / 255
+    assert torch.equal(levels(every.to("cuda")).cpu(), every)
