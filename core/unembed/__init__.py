@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from unembed.evaluation import Evaluation, evaluate
     from unembed.fingerprinting import fingerprint
     from unembed.hooks import hookimpl
-    from unembed.interfaces import Codec, Corrector, Embedder, Hypothesizer, SequenceCodec, cosine
+    from unembed.interfaces import Codec, Corrector, Editor, Embedder, Hypothesizer, SequenceCodec, cosine
     from unembed.inverter import Inversion, Inverter
     from unembed.loop import SearchResult, Step, search
     from unembed.metering import Meter
@@ -43,6 +43,7 @@ __all__ = [
     "ConfigError",
     "Corrector",
     "CostLimitError",
+    "Editor",
     "Embedder",
     "EmbedderMismatchError",
     "EmbedderSpec",
@@ -98,7 +99,7 @@ _HOME = {
     ),
     "fingerprinting": ("fingerprint",),
     "hooks": ("hookimpl",),
-    "interfaces": ("Codec", "Corrector", "Embedder", "Hypothesizer", "SequenceCodec", "cosine"),
+    "interfaces": ("Codec", "Corrector", "Editor", "Embedder", "Hypothesizer", "SequenceCodec", "cosine"),
     "loop": ("SearchResult", "Step", "search"),
     "inverter": ("Inversion", "Inverter"),
     "evaluation": ("Evaluation", "evaluate"),

@@ -13,12 +13,14 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
+from unembed.defaults import REACH
 from unembed.errors import InputError, PluginError
 from unembed.metering import Meter
 
 __all__ = [
     "Codec",
     "Corrector",
+    "Editor",
     "Embedder",
     "Hypothesizer",
     "SequenceCodec",
@@ -143,6 +145,40 @@ class Corrector(ABC):
         embedding: Tensor,
         count: int,
         generator: torch.Generator | None,
+    ) -> Tensor: ...
+
+
+class Editor(Corrector):
+    """Small corrections that are tried and then put together: what several bring each, a combination may bring at once.
+
+    Of each the black box says what it does to the embedding. A search asks for `reach` times as many as it tries, as
+    it passes over those that it has met; an editor that draws them anew each time sets it to 1.
+    """
+
+    reach: int = REACH
+
+    @final
+    @torch.no_grad()
+    def combine(
+        self,
+        target: Tensor,
+        hypothesis: Tensor,
+        embedding: Tensor,
+        edits: Tensor,
+        answers: Tensor,
+        count: int,
+    ) -> Tensor:
+        """Return `count` signals for each row, `[N, count, ...]`, from K edits of each hypothesis.
+
+        Those are `edits` `[N, K, ...]` with the embeddings `answers` `[N, K, D]`; a row's edits may hold the
+        hypothesis itself. `target` and `embedding` (of the hypothesis) are `[N, D]`.
+        """
+        signals = self._combine(target, hypothesis, embedding, edits, answers, count)
+        return _counted(self, signals, len(target), count)
+
+    @abstractmethod
+    def _combine(
+        self, target: Tensor, hypothesis: Tensor, embedding: Tensor, edits: Tensor, answers: Tensor, count: int
     ) -> Tensor: ...
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 from torch import Tensor
 
-from unembed.defaults import ACCELERATOR_CHUNK_SIZE, CHUNK_SIZE, EFFORT
+from unembed.defaults import ACCELERATOR_CHUNK_SIZE, CHUNK_SIZE, EFFORT, REACH
 from unembed.effort import effort as settings_of
 from unembed.errors import InputError
-from unembed.interfaces import Codec, Corrector, Embedder, Hypothesizer
+from unembed.interfaces import Codec, Corrector, Editor, Embedder, Hypothesizer
 from unembed.loop import Step, search
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Inverter:
     """Recovers objects from vectors. Built by `unembed.load`, or by hand from its parts.
 
     An `editor` is a corrector that makes many small changes, the most promising first, where the corrector makes
-    few large ones; higher efforts use it if there is one.
+    few large ones; higher efforts use it if there is one. An `Editor` also puts those together.
     `manifest` is that of the checkpoint it was loaded from, if it was: what it was trained on, what it reaches.
     """
 
@@ -115,6 +115,8 @@ class Inverter:
             hypothesize=self.hypothesizer.hypothesize,
             correct=self.corrector.correct,
             edit=None if self.editor is None else self.editor.correct,
+            combine=self.editor.combine if isinstance(self.editor, Editor) else None,
+            reach=self.editor.reach if isinstance(self.editor, Editor) else REACH,
             similarity=embedder.similarity,
             steps=settings.steps,
             beam=settings.beam,

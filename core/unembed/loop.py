@@ -11,15 +11,14 @@ import torch
 from torch import Tensor
 
 from unembed._rows import Chunked, best_of_each, distinct, first_of_each, rank_within, row_hash
-from unembed.defaults import BEAM, CHUNK_SIZE, PATIENCE, STEPS
+from unembed.defaults import BEAM, CHUNK_SIZE, COMBINED, PATIENCE, REACH, STEPS
 from unembed.interfaces import Similarity, cosine
 
 __all__ = ["SearchResult", "Step", "search"]
 
 
 Proposal = Callable[[Tensor, Tensor, Tensor, int, torch.Generator], Tensor]
-
-REACH = 4  # edits asked for to take one: those that a target has met are passed over
+Combination = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -95,12 +94,14 @@ def search(
     hypothesize: Callable[[Tensor, int, torch.Generator], Tensor],
     correct: Proposal,
     edit: Proposal | None = None,
+    combine: Combination | None = None,
     similarity: Similarity = cosine,
     steps: int = STEPS,
     beam: int = BEAM,
     branch: int | None = None,
     edits: int = 0,
     elite: int = 1,
+    reach: int = REACH,
     patience: int = PATIENCE,
     tolerance: float = 1e-5,
     max_queries: int | None = None,
@@ -114,8 +115,9 @@ def search(
     Round 0 embeds the `beam` guesses of each target. Every further round corrects the `beam` best
     candidates that have not been corrected yet, `branch` (unless given, `beam`) corrections each, and embeds
     those that the target has never met. With `edit`, small changes of the `elite` best signals ever seen join
-    them, `edits` a signal: `edit` is asked for more than are taken, so that a signal which stays the best is
-    edited further down its list. A target leaves when its best similarity is within `tolerance` of 1, when
+    them, `edits` a signal: `edit` is asked for `reach` times as many as are taken, so that a signal which stays the
+    best is edited further down its list. With `combine` they are all edits of the best one, and what the black box
+    said of them is put together to a few more. A target leaves when its best similarity is within `tolerance` of 1, when
     `patience` rounds brought nothing, when nothing new comes, or when `max_queries` signals have been
     embedded for it; a signal that several targets meet in one round is embedded once and counts for each.
     `chunk_size` rows go through a function at once, halved when memory runs out.
@@ -149,7 +151,9 @@ def search(
         used += torch.bincount(owner, minlength=count)
         whole = len(owner)
         if edit is not None and edits and number:
-            more, small = _propose(chunked, edit, target, top[active[top.owner]], REACH * edits, generator)
+            edited = _best(top[active[top.owner]], elite if combine is None else 1)
+            asked = reach * edits * (1 if combine is None else elite)
+            more, small = _propose(chunked, edit, target, edited, asked, generator)
             new = met.fresh(more, small, (budget - used).clamp_max(edits * elite))
             owner, signals = torch.cat([owner, more[new]]), torch.cat([signals, small[new]])
             used += torch.bincount(more[new], minlength=count)
@@ -157,12 +161,18 @@ def search(
         if len(owner):
             rows = _embedded(chunked, embed, similarity, target, owner, signals)
             place = torch.arange(len(owner), device=device)
-            # Edits of one signal are too alike to fill a beam: their best join it, corrections all do.
-            kept = _best(rows[place >= whole], elite)
+            rows, small_rows = rows[place < whole], rows[place >= whole]
+            if combine is not None and len(small_rows.owner):
+                more, small = _combined(chunked, combine, target, edited, small_rows)
+                new = met.fresh(more, small, budget - used)
+                used += torch.bincount(more[new], minlength=count)
+                if len(new):
+                    small_rows += _embedded(chunked, embed, similarity, target, more[new], small[new])
             if number == 0:
                 top = pool = rows[used[:0]]
-            pool = _best(pool + rows[place < whole] + kept, 2 * beam)
-            top = _best(top + rows, elite)
+            # Edits of one signal are too alike to fill a beam: their best join it, corrections all do.
+            pool = _best(pool + rows + _best(small_rows, elite), 2 * beam)
+            top = _best(top + rows + small_rows, elite)
         best = _best(top, 1)
         quiet = torch.where(best.similarity - best_before > 1e-6, 0, quiet + 1)
         best_before = best.similarity
@@ -207,6 +217,24 @@ def _propose(
         lambda t, s, e: function(t, s, e, count, generator), target[rows.owner], rows.signals, rows.embeddings
     )
     return _by_rank(rows.owner, made)
+
+
+def _combined(
+    chunked: Chunked, combine: Combination, target: Tensor, edited: _Rows, edits: _Rows
+) -> tuple[Tensor, Tensor]:
+    """Combinations of the edits of each target's `edited` signal, which stands in for edits that a target lacks."""
+    edited = edited[torch.isin(edited.owner, edits.owner)]
+    which, rank = torch.searchsorted(edited.owner, edits.owner), rank_within(edits.owner)
+    place = torch.full((len(edited.owner), int(rank.max()) + 1), -1, device=rank.device)
+    place[which, rank] = torch.arange(len(rank), device=rank.device)
+
+    def made(t: Tensor, signal: Tensor, embedding: Tensor, place: Tensor) -> Tensor:
+        signals, embeddings = edits.signals[place], edits.embeddings[place]
+        signals[place < 0] = signal[:, None].expand_as(signals)[place < 0]
+        embeddings[place < 0] = embedding[:, None].expand_as(embeddings)[place < 0]
+        return combine(t, signal, embedding, signals, embeddings, COMBINED)
+
+    return _by_rank(edited.owner, chunked(made, target[edited.owner], edited.signals, edited.embeddings, place))
 
 
 def _by_rank(owner: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:

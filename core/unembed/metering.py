@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from unembed.defaults import COMBINED
 from unembed.errors import CostLimitError
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def forecast(inverter: "Inverter", count: int, *, tokens: int, effort: "Effort")
     `branch` new corrections of each of `beam` hypotheses, and edits; most runs stop long before.
     """
     edits = effort.elite * effort.edits if inverter.editor is not None else 0
+    edits += COMBINED if edits and hasattr(inverter.editor, "combine") else 0
     most = effort.beam + effort.steps * (effort.beam * effort.branch + edits) + 1
     queries = count * (most if effort.max_queries is None else min(most, effort.max_queries))
     meter = inverter.embedder.meter

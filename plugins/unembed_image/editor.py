@@ -1,25 +1,32 @@
-"""Small changes of an image, to be judged by the black box: how a search goes on where corrections stall."""
+"""Small changes of an image and their best combination: how a search goes on where corrections stall.
+
+A student's gradient says less and less about the black box, the further a search has followed it. So the black box is
+asked about many small changes of one image, and as each answer is a whole vector, they tell what any combination of
+these changes would do, as long as changes are small: Gauss and Newton's method on differences, in the space that
+the changes span (as in Cartis and Roberts 2019), damped (Levenberg 1944).
+"""
 
 import torch
 from torch import Tensor
 
-from unembed.interfaces import Corrector
+from unembed.interfaces import Editor
 from unembed_image.codec import levels
 from unembed_image.network import ImageNetwork
-from unembed_image.proposals import corrections, smooth_noise
+from unembed_image.proposals import halved, smoothed, unit
 
 __all__ = ["Edit"]
 
-GRIDS = (2, 4, 8)  # sides of the fields that changes are drawn on, before they are enlarged to the image
-TINT = 0.15  # largest standard deviation of a change of colour
-SHARE = 8  # edits to one correction that they take parts of
+SIZE = 0.005  # RMS of a change, the levels going from 0 to 1
+LIGHTEST, HEAVIEST = 0.05, 6.4  # damping, over the mean square length of what the changes do to the embedding
 
 
-class Edit(Corrector):
-    """Half the edits take over, in random places and strengths, what a correction would change; half change colours.
+class Edit(Editor):
+    """Changes that the student of the black box finds to matter, in random proportions, and sums of them.
 
-    All are smooth: the corrector has drawn the detail.
+    A change is the student's gradient of a random mixture of what the embedding still lacks.
     """
+
+    reach = 1
 
     def __init__(self, network: ImageNetwork) -> None:
         self.network = network
@@ -32,16 +39,35 @@ class Edit(Corrector):
         count: int,
         generator: torch.Generator | None,
     ) -> Tensor:
-        moves_made = -(-count // (2 * SHARE))
-        begin = torch.rand(len(target), moves_made, device=target.device, generator=generator)
-        moves = corrections(self.network, target, hypothesis, embedding, begin, generator) - hypothesis[:, None]
-        edits = []
-        for number in range(count):
-            fields = smooth_noise(hypothesis, 4, GRIDS[number // 2 % len(GRIDS)], generator)
-            strength = torch.rand(len(target), 1, 1, 1, device=target.device, generator=generator)
-            if number % 2:
-                changed = hypothesis + TINT * strength**2 * fields[:, :3]
-            else:
-                changed = hypothesis + 2 * strength * fields[:, 3:].sigmoid() * moves[:, number // 2 % moves_made]
-            edits.append(levels(changed))
+        network = self.network
+        lacks = network.coordinates(embedding, target) - network.coordinates(target, target)
+        with torch.enable_grad():
+            image = hypothesis.detach().requires_grad_()
+            with halved(image):
+                said = network.coordinates(network.answers(image), target, log=True)
+            edits = []
+            for number in range(count):
+                weight = lacks * torch.randn(lacks.shape, device=lacks.device, generator=generator)
+                more = number + 1 < count
+                (gradient,) = torch.autograd.grad((said * weight).sum(), image, retain_graph=more)
+                edits.append(levels(hypothesis + SIZE * unit(smoothed(gradient.float()))))
         return torch.stack(edits, 1)
+
+    def _combine(
+        self, target: Tensor, hypothesis: Tensor, embedding: Tensor, edits: Tensor, answers: Tensor, count: int
+    ) -> Tensor:
+        network = self.network
+        reached = network.coordinates(embedding, target)
+        wanted = network.coordinates(target, target) - reached
+        moved = network.coordinates(answers.flatten(0, 1), target.repeat_interleave(answers.shape[1], 0))
+        moved = moved.unflatten(0, answers.shape[:2]) - reached[:, None]
+        changes = (edits - hypothesis[:, None]).flatten(2)
+        product = moved @ moved.mT
+        scale = product.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
+        damping = torch.logspace(0, 1, count, base=HEAVIEST / LIGHTEST, device=target.device) * LIGHTEST
+        damped = product[:, None] + torch.diag_embed(
+            (damping * scale[:, None])[..., None].expand(-1, -1, product.shape[1])
+        )
+        gain = (moved @ wanted[..., None])[:, None].expand(-1, count, -1, -1)
+        share = torch.linalg.solve(damped, gain)[..., 0]
+        return levels(hypothesis[:, None] + (share @ changes).unflatten(2, hypothesis.shape[1:]))

@@ -105,6 +105,17 @@ class ImageNetwork(nn.Module):
         wanted = wanted.clamp_min(FLOOR).log() if self.space == "log" else F.normalize(wanted, dim=-1)
         return wanted - answers
 
+    def coordinates(self, embeddings: Tensor, target: Tensor, *, log: bool = False) -> Tensor:
+        """Embeddings `[N, D]` where half the squared distance to `target`'s is `miss`, near it: `[N, D]`.
+
+        Probabilities p differ there by their logarithms, weighted by the square roots of `target`'s; they are given as
+        logarithms if `log`, as `answers` are.
+        """
+        if self.space != "log":
+            return F.normalize(embeddings.float(), dim=-1)
+        known = embeddings if log else embeddings.float().clamp_min(FLOOR).log()
+        return target.float().clamp_min(FLOOR).sqrt() * known
+
     def miss(self, answers: Tensor, wanted: Tensor) -> Tensor:
         """How far answers are from embeddings `[N, D]`: 1 − cosine, or the KL divergence of probabilities, `[N]`."""
         if self.space == "log":

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from unembed_image.codec import levels
 from unembed_image.network import ImageNetwork
 
-__all__ = ["corrections", "guesses", "smooth_noise"]
+__all__ = ["corrections", "guesses", "halved", "smoothed", "unit"]
 
 AT_ONCE = {"cpu": 256, "cuda": 1024}  # images made at once
 GUESS_STEPS = 8  # paintings of a guess, each less noisy than the one before
@@ -40,7 +40,7 @@ def corrections(
     embedding is known (as Echeverría and Hemker 2005 align a coarse model). The painter sees to it that the image
     remains one: gradients alone would find patterns that only the black box takes for the target.
     """
-    with torch.no_grad(), _half(hypothesis):
+    with torch.no_grad(), halved(hypothesis):
         shift = network.error(network.answers(hypothesis), embedding)
     return _painted(network, target, hypothesis, shift, begin, CORRECT_STEPS, generator)
 
@@ -82,7 +82,7 @@ def _flow(
     wanted, now = network.scaled(target), begin
     x = _wide(now) * (2 * start - 1) + (1 - _wide(now)) * noise
     for step in range(steps):
-        with _half(x):
+        with halved(x):
             clean = network.painter(x, now, wanted).clamp(-1, 1)
         clean = _nudged(network, clean, target, shift, 1 - step / steps)
         then = begin + (1 - begin) * (step + 1) / steps
@@ -95,13 +95,12 @@ def _nudged(network: ImageNetwork, clean: Tensor, target: Tensor, shift: Tensor 
     for step in range(NUDGES):
         with torch.enable_grad():
             clean = clean.requires_grad_()
-            with _half(clean):
+            with halved(clean):
                 said = network.answers((clean + 1) / 2)
             missed = network.miss(said if shift is None else said + shift, target).sum()
             (gradient,) = torch.autograd.grad(missed, clean)
-        gradient = _smoothed(gradient.float())
-        length = gradient.pow(2).mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)
-        clean = (clean.detach() - strength * (1 - step / NUDGES) * STRIDE * gradient / length).clamp(-1, 1)
+        stride = strength * (1 - step / NUDGES) * STRIDE
+        clean = (clean.detach() - stride * unit(smoothed(gradient.float()))).clamp(-1, 1)
     return clean
 
 
@@ -109,11 +108,12 @@ def _wide(rows: Tensor) -> Tensor:
     return rows[:, None, None, None]
 
 
-def _half(like: Tensor) -> torch.autocast:
+def halved(like: Tensor) -> torch.autocast:
+    """Half precision where `like` is on a GPU."""
     return torch.autocast("cuda", torch.bfloat16, enabled=like.is_cuda)
 
 
-def _smoothed(gradient: Tensor) -> Tensor:
+def smoothed(gradient: Tensor) -> Tensor:
     """The gradient of an image held as a pyramid of resolutions: what it says about shapes isn't lost among pixels."""
     found = coarse = gradient
     while min(coarse.shape[2:]) > 4:
@@ -122,7 +122,7 @@ def _smoothed(gradient: Tensor) -> Tensor:
     return found
 
 
-def smooth_noise(like: Tensor, channels: int, grid: int, generator: torch.Generator | None) -> Tensor:
-    """Normal noise on a coarse grid, enlarged: `[N, channels, H, W]` for images `[N, 3, H, W]`."""
-    noise = torch.randn(len(like), channels, grid, grid, device=like.device, generator=generator)
-    return F.interpolate(noise, like.shape[2:], mode="bicubic", align_corners=False)
+
+def unit(images: Tensor) -> Tensor:
+    """Images `[N, 3, H, W]` scaled to an RMS of 1."""
+    return images / images.pow(2).mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)

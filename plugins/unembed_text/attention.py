@@ -9,7 +9,7 @@ try:
 except ImportError:  # Triton comes with the CUDA builds of torch
     fused = fused_decoding = None  # type: ignore[assignment]
 
-__all__ = ["attend", "cross_attention", "logsumexp", "merge_heads", "own_attention", "split_heads"]
+__all__ = ["append", "attend", "cross_attention", "logsumexp", "merge_heads", "own_attention", "split_heads"]
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -66,6 +66,15 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, seen: Tensor
         query, key, value, bias = aligned(query, key, value, bias)
     scores = (query @ key.transpose(-1, -2)).float() + bias
     return (scores.softmax(-1).to(value.dtype) @ value)[:, :, :length]
+
+
+def append(keys: Tensor, values: Tensor, key: Tensor, value: Tensor, where: Tensor) -> None:
+    """Write `key` and `value` `[N, H, B, d]` to the slots `where` `[B]` of buffers `[N, H, S, d]`."""
+    if fused_decoding is not None and keys.is_cuda and key.shape[3] in (16, 32, 64, 128):
+        fused_decoding.append(keys, values, key, value, where)
+    else:
+        keys.index_copy_(2, where, key)
+        values.index_copy_(2, where, value)
 
 
 def logsumexp(x: Tensor) -> Tensor:

@@ -10,10 +10,20 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["beam_attention", "logsumexp", "single_attention"]
+__all__ = ["append", "beam_attention", "logsumexp", "single_attention"]
 
 TILE = 64  # slots looked at together
 HIDDEN = tl.constexpr(-1e8)  # a bias below it hides its position
+
+
+def append(keys: Tensor, values: Tensor, key: Tensor, value: Tensor, where: Tensor) -> None:
+    """Write `key` and `value` `[R, H, B, d]` to the slots `where` `[B]` of buffers `[R, H, S, d]` of their type."""
+    rows, heads, beams, width = key.shape
+    _append[(rows, heads)](
+        key, value, keys, values, where,
+        *key.stride()[:3], *value.stride()[:3], *keys.stride()[:3], *values.stride()[:3],
+        beams, TB=triton.next_power_of_2(beams), D=width, num_warps=1,
+    )  # fmt: skip
 
 
 def logsumexp(x: Tensor) -> Tensor:
@@ -87,6 +97,20 @@ def beam_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, seen
         D=width,
     )
     return out
+
+
+@triton.jit(do_not_specialize=["beams"])
+def _append(
+    k, v, keys, values, where, k_row, k_head, k_beam, v_row, v_head, v_beam,
+    ks_row, ks_head, ks_place, vs_row, vs_head, vs_place, beams, TB: tl.constexpr, D: tl.constexpr,
+):  # fmt: skip
+    row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    i, d = tl.arange(0, TB)[:, None], tl.arange(0, D)[None, :]
+    slot = tl.load(where + i, mask=i < beams, other=0)
+    key = tl.load(k + row * k_row + head * k_head + i * k_beam + d, mask=i < beams)
+    value = tl.load(v + row * v_row + head * v_head + i * v_beam + d, mask=i < beams)
+    tl.store(keys + row * ks_row + head * ks_head + slot * ks_place + d, key, mask=i < beams)
+    tl.store(values + row * vs_row + head * vs_head + slot * vs_place + d, value, mask=i < beams)
 
 
 @triton.jit(do_not_specialize=["keys"])

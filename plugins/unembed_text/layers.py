@@ -13,6 +13,7 @@ __all__ = [
     "drop",
     "encoder_layer",
     "finish",
+    "joined",
     "leave",
     "norm",
     "pick",
@@ -20,6 +21,9 @@ __all__ = [
     "token_loss",
     "weights_of",
 ]
+
+
+JOINED = "joined"  # attribute of an attention that holds such weights
 
 
 def norm(weight: Tensor, x: Tensor) -> Tensor:
@@ -55,12 +59,13 @@ def encoder_layer(
     rate: float,
     seeds: Tensor | None,
     training: bool,
-    weights: Sequence[Tensor],
+    weights: Sequence[Sequence[Tensor]],
 ) -> Tensor:
     """States `[N, S, width]` after one block; `bias` and `mask` as `own_attention` takes them, `seeds` as `drop`."""
     first, second, *_ = _each(seeds)
-    x = x + drop(_own(x, bias, mask, heads, training, weights[:5]), rate, first)
-    return x + drop(_feed(x, weights[5:], training), rate, second)
+    own, feed = weights
+    x = x + drop(_own(x, bias, mask, heads, training, own), rate, first)
+    return x + drop(_feed(x, feed, training), rate, second)
 
 
 def decoder_layer(
@@ -72,23 +77,24 @@ def decoder_layer(
     rate: float,
     seeds: Tensor | None,
     training: bool,
-    weights: Sequence[Tensor],
+    weights: Sequence[Sequence[Tensor]],
 ) -> Tensor:
     """Hidden states `[N, L, width]` after one block that also reads encoder `states` under `mask`."""
     first, second, third, *_ = _each(seeds)
-    x = x + drop(_own(x, bias, None, heads, training, weights[:5]), rate, first)
-    scale, q, k, v, out = weights[5:10]
+    own, (scale, q, k, v, out), feed = weights
+    x = x + drop(_own(x, bias, None, heads, training, own), rate, first)
     pair = _joint(states, (k, v), training)
     mixed = cross_attention(F.linear(norm(scale, x), q), pair, mask, heads)
     x = x + drop(F.linear(mixed, out), rate, second)
-    return x + drop(_feed(x, weights[10:], training), rate, third)
+    return x + drop(_feed(x, feed, training), rate, third)
 
 
-def project(x: Tensor, heads: int, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def project(x: Tensor, heads: int, weights: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
     """Queries, keys and values `[N, H, L, d]` of a decoding step."""
-    scale, *parts = weights
+    scale, *parts, _ = weights[0]
     x = norm(scale, x)
-    return tuple(split_heads(F.linear(x, part), heads) for part in parts)
+    made = [F.linear(x, part) for part in parts]
+    return tuple(split_heads(part, heads) for part in (made if len(made) == 3 else made[0].chunk(3, -1)))
 
 
 def finish(
@@ -100,14 +106,15 @@ def finish(
     cross: tuple[Tensor, Tensor],
     mask: Tensor,
     heads: int,
-    weights: Sequence[Tensor],
+    weights: Sequence[Sequence[Tensor]],
 ) -> Tensor:
-    """A decoding step's layer after `project`; beams stand where positions stand in training."""
-    x = x + F.linear(merge_heads(attend(query, *own, bias, seen)), weights[0])
-    scale, q, _, _, out = weights[1:6]
+    """A decoding step's layer after `project`; beams stand where positions stand in training. May write into `x`."""
+    (*_, own_out), (scale, q, _, _, out), feed = weights
+    x = _plus(x, merge_heads(attend(query, *own, bias, seen)), own_out)
     query = split_heads(F.linear(norm(scale, x), q), heads)
-    x = x + F.linear(merge_heads(attend(query, *cross, mask)), out)
-    return x + _feed(x, weights[6:])
+    x = _plus(x, merge_heads(attend(query, *cross, mask)), out)
+    scale, *enter, out = feed
+    return _plus(x, _entered(norm(scale, x), enter), out)
 
 
 def token_loss(x: Tensor, weight: Tensor, labels: Tensor, pad: int) -> Tensor:
@@ -122,17 +129,31 @@ def pick(hidden: Tensor, weight: Tensor, banned: Tensor, temperature: Tensor, no
     return (logits + temperature[:, None] * shared).argmax(-1)
 
 
-def weights_of(block: nn.Module) -> list[Tensor]:
-    """The tensors of a T5 block in the order in which the layers above take them."""
+def weights_of(block: nn.Module) -> list[list[Tensor]]:
+    """The tensors of a T5 block as the layers above take them: of each part its norm's, then its maps'.
+
+    Queries, keys and values have three maps, or one where they are stored as `joined`.
+    """
     found = []
     for layer in block.layer:
         attention = getattr(layer, "SelfAttention", None) or getattr(layer, "EncDecAttention", None)
-        if attention is not None:
-            parts = (attention.q, attention.k, attention.v, attention.o)
+        if attention is None:
+            maps = [part.weight for part in layer.DenseReluDense.children() if isinstance(part, nn.Linear)]
+        elif hasattr(attention, JOINED):
+            maps = [getattr(attention, JOINED), attention.o.weight]
         else:
-            parts = [part for part in layer.DenseReluDense.children() if isinstance(part, nn.Linear)]
-        found += [layer.layer_norm.weight, *(part.weight for part in parts)]
+            maps = [part.weight for part in (attention.q, attention.k, attention.v, attention.o)]
+        found.append([layer.layer_norm.weight, *maps])
     return found
+
+
+def joined(block: nn.Module) -> None:
+    """Store what maps a block's states to queries, keys and values side by side: one product where there were three."""
+    attention = block.layer[0].SelfAttention
+    parts = (attention.q.weight, attention.k.weight, attention.v.weight)
+    setattr(attention, JOINED, torch.cat([part.data for part in parts]))
+    for part, piece in zip(parts, getattr(attention, JOINED).split([len(part) for part in parts]), strict=True):
+        part.data = piece
 
 
 def _each(seeds: Tensor | None) -> Sequence[Tensor | None]:
@@ -140,17 +161,28 @@ def _each(seeds: Tensor | None) -> Sequence[Tensor | None]:
 
 
 def _own(x: Tensor, bias: Tensor, mask: Tensor | None, heads: int, training: bool, weights: Sequence[Tensor]) -> Tensor:
-    scale, q, k, v, out = weights
-    return F.linear(own_attention(_joint(norm(scale, x), (q, k, v), training), bias, mask, heads), out)
+    scale, *parts, out = weights
+    return F.linear(own_attention(_joint(norm(scale, x), parts, training), bias, mask, heads), out)
 
 
-def _feed(x: Tensor, weights: Sequence[Tensor], training: bool = False) -> Tensor:
-    scale, *parts = weights
-    if len(parts) == 2:  # T5's first version
-        return F.linear(F.relu(F.linear(norm(scale, x), parts[0])), parts[1])
-    enter, gate, out = parts
-    enter, gate = _joint(norm(scale, x), (enter, gate), training).chunk(2, -1)
-    return F.linear(F.gelu(enter, approximate="tanh") * gate, out)
+def _feed(x: Tensor, weights: Sequence[Tensor], training: bool) -> Tensor:
+    scale, *enter, out = weights
+    return F.linear(_entered(norm(scale, x), enter, training), out)
+
+
+def _entered(x: Tensor, weights: Sequence[Tensor], training: bool = False) -> Tensor:
+    """The wide half of a feed-forward network."""
+    if len(weights) == 1:  # T5's first version
+        return F.relu(F.linear(x, weights[0]))
+    enter, gate = _joint(x, weights, training).chunk(2, -1)
+    return F.gelu(enter, approximate="tanh") * gate
+
+
+def _plus(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """x + F.linear(y, weight): in one kernel, into x, where weights are as inference on a GPU stores them."""
+    if x.is_cuda and x.dtype == weight.dtype == y.dtype and not torch.compiler.is_compiling():
+        return x.flatten(0, 1).addmm_(y.flatten(0, 1), weight.t()).view_as(x)
+    return x + F.linear(y, weight)
 
 
 def _joint(x: Tensor, weights: Sequence[Tensor], training: bool) -> Tensor:

@@ -15,6 +15,7 @@ PUBLIC = [
     "ConfigError",
     "Corrector",
     "CostLimitError",
+    "Editor",
     "Embedder",
     "EmbedderMismatchError",
     "EmbedderSpec",

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from unembed.defaults import COMBINED
 from unembed.loop import search
 from unembed.testing.toy import OneLetter, ToyCodec, ToyEmbedder, words
 
@@ -41,7 +42,21 @@ def edit(target, hypothesis, embedding, count, generator):
     return torch.cat([found, found[:, -1:].expand(-1, count - found.shape[1], -1)], 1)
 
 
-def literal(target, *, steps, beam, patience, tolerance, budget, branch=None, edits=0, elite=1):
+def combine(target, hypothesis, embedding, edits, answers, count):
+    """The changes of the best two edits together, of the best three, …"""
+    near = (answers @ target[..., None])[..., 0].masked_fill((edits == hypothesis[:, None]).all(-1), -torch.inf)
+    order = near.argsort(dim=1, descending=True, stable=True)
+    rows, found = torch.arange(len(target))[:, None], []
+    edits = edits[rows, order]
+    now = hypothesis
+    for rank in range(count + 1):
+        rank = min(rank, edits.shape[1] - 1)
+        now = torch.where(edits[:, rank] != hypothesis, edits[:, rank], now)
+        found.append(now)
+    return torch.stack(found[1:], 1)
+
+
+def literal(target, *, steps, beam, patience, tolerance, budget, branch=None, edits=0, elite=1, combine=None):
     """One target, one candidate at a time."""
     met, waiting, top, frontier = set(), [], [], None
     best, used, spent, quiet = None, 0, 0, 0
@@ -54,11 +69,19 @@ def literal(target, *, steps, beam, patience, tolerance, budget, branch=None, ed
             spent += 1
         small = []
         if frontier is not None and edits:
-            small = [edit(target[None], s[None], e[None], 4 * edits, None)[0] for _, s, e in top]
+            asked = 4 * edits * (1 if combine is None else elite)
+            parents = top if combine is None else top[:1]
+            small = [edit(target[None], s[None], e[None], asked, None)[0] for _, s, e in parents]
         before = -float("inf") if best is None else best[0]
         edited = []
-        for made, kind, most in ((lists, waiting, budget), (small, edited, edits * elite)):
+        for made, kind, most in ((lists, waiting, budget), (small, edited, edits * elite), (combine, edited, budget)):
             taken = 0
+            if made is combine:
+                if combine is None or not edited:
+                    continue
+                _, signal, embedding = parents[0]
+                tried, answers = (torch.stack([entry[i] for entry in edited])[None] for i in (1, 2))
+                made = [combine(target[None], signal[None], embedding[None], tried, answers, COMBINED)[0]]
             for rank in range(len(made[0]) if made else 0):
                 for candidates in made:
                     signal = candidates[rank]
@@ -94,7 +117,17 @@ TARGETS = embed(CODEC.encode(words(25, seed=2)))
     ("steps", "beam", "patience", "budget"),
     [(0, 3, 3, None), (6, 1, 2, None), (5, 3, 1, None), (8, 4, 3, 30), (4, 2, 2, 3), (12, 2, 2, None)],
 )
-@pytest.mark.parametrize("more", [{}, {"branch": 2}, {"edits": 5}, {"branch": 6, "edits": 20, "elite": 3}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"branch": 2},
+        {"edits": 5},
+        {"branch": 6, "edits": 20, "elite": 3},
+        {"edits": 5, "elite": 2, "combine": combine},
+        {"branch": 2, "edits": 12, "combine": combine},
+    ],
+)
 def test_search_equals_the_literal_one(steps, beam, patience, budget, more) -> None:
     found = search(
         TARGETS,

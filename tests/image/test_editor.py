@@ -1,16 +1,19 @@
-"""Edits: small, smooth, all different, and of use to a search."""
+"""Edits: small, all different; put together they go where the black box says."""
 
+import pytest
 import torch
+from torch.nn import functional as F
 
+from unembed.loop import search
 from unembed_image.editor import Edit
 from unembed_image.network import ImageNetwork
 
 DRAW = torch.Generator().manual_seed(1)
 
 
-def editor() -> Edit:
+def editor(space: str = "plain", dimension: int = 8) -> Edit:
     torch.manual_seed(0)
-    return Edit(ImageNetwork(dimension=8, size=16, width=64, depth=1, channels=4, space="plain"))
+    return Edit(ImageNetwork(dimension=dimension, size=16, width=64, depth=1, channels=4, space=space))
 
 
 def test_edits_are_images_that_differ() -> None:
@@ -19,34 +22,57 @@ def test_edits_are_images_that_differ() -> None:
     assert made.shape == (2, 20, 3, 16, 16) and made.min() >= 0 and made.max() <= 1
     assert torch.equal(made, (made * 255).round() / 255)
     assert all(len(torch.unique(row, dim=0)) == 20 for row in made)
+    assert 0 < (made - images[:, None]).abs().max() < 0.1
     again = editor().correct(target, images, target.flip(0), 20, torch.Generator().manual_seed(0))
     assert torch.equal(made, again)
 
 
-def test_a_search_over_edits_finds_a_colour() -> None:
-    """A black box that sees only the mean colour, and a painter that knows nothing: edits alone come near."""
-    from unembed.loop import search
+@pytest.mark.parametrize("space", ["plain", "log"])
+def test_combined_edits_reach_what_no_edit_does(space) -> None:
+    """A black box that is all but linear, of which the student knows nothing."""
+    edit = editor(space, 6)
+    draw = torch.Generator().manual_seed(2)
+    matrix = torch.randn(6, 3 * 16 * 16, generator=draw) / 16
+    start, there = 0.4 + 0.2 * torch.rand(2, 3, 16, 16, generator=draw)
 
     def embed(images):
-        return images.mean((2, 3)) - 0.5
+        said = images.flatten(1) @ matrix.T
+        return said.softmax(1) if space == "log" else said
 
-    target = torch.tensor([[0.3, -0.2, -0.1]]).expand(1, -1)
+    def missed(images):
+        return edit.network.miss(embed(images).log() if space == "log" else embed(images), embed(there[None]))
+
+    target, before = embed(there[None]), embed(start[None])
+    edits = edit.correct(target, start[None], before, 24, draw)
+    answers = embed(edits[0])[None]
+    made = edit.combine(target, start[None], before, edits, answers, 8)
+    assert made.shape == (1, 8, 3, 16, 16) and torch.equal(made, (made * 255).round() / 255)
+    nearest = missed(edits[0]).min()
+    assert missed(made[0]).min() < 0.3 * nearest < 0.3 * missed(start[None])
+    padded = torch.cat([edits, start[None, None].expand(-1, 5, -1, -1, -1)], 1)  # edits that are missing
+    same = edit.combine(target, start[None], before, padded, torch.cat([answers, before.expand(1, 5, -1)], 1), 8)
+    assert missed(same[0]).min() < 0.3 * nearest
+
+
+def test_a_search_over_edits_finds_a_colour() -> None:
+    """A black box that sees only the mean colour, and a painter that knows nothing: edits alone come there."""
+    edit = editor(dimension=3)
+    target = torch.tensor([[0.3, -0.2, -0.1]])
     grey = torch.full((1, 1, 3, 16, 16), 0.5) + torch.tensor([-0.05, 0.02, 0.02])[:, None, None]
 
     def reached(edits: int) -> float:
         found = search(
             target,
-            embed=embed,
+            embed=lambda images: images.mean((2, 3)) - 0.5,
             hypothesize=lambda t, count, generator: grey.expand(len(t), count, -1, -1, -1),
             correct=lambda t, h, e, count, generator: h[:, None].expand(-1, count, -1, -1, -1),
-            edit=lambda t, h, e, count, generator: Edit(painter).correct(
-                t.repeat(1, 3)[:, :8], h, e.repeat(1, 3)[:, :8], count, generator
-            ),
+            edit=edit.correct,
+            combine=edit.combine,
+            similarity=lambda a, b: F.cosine_similarity(a, b),
             steps=20,
             beam=1,
             edits=edits,
         )
         return found.similarity.item()
 
-    painter = editor().network
-    assert reached(0) < 0 and reached(16) > 0.95
+    assert reached(0) < 0 and reached(16) > 0.999

@@ -10,7 +10,7 @@ CHECK = """
 import torch
 from unembed_text.attention import attend, merge_heads, split_heads
 from unembed_text.fused import fits, fused_attention
-from unembed_text.fused_decoding import beam_attention, logsumexp, single_attention
+from unembed_text.fused_decoding import append, beam_attention, logsumexp, single_attention
 
 torch.manual_seed(0)
 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -54,6 +54,13 @@ key, value = torch.randn(2, 7, heads, 150, width, device=device)  # one beam ove
 plain = torch.softmax(query[:, :, :1] @ key.transpose(2, 3), -1) @ value
 nothing = torch.zeros(1, 1, 1, 150, device=device)
 assert torch.allclose(beam_attention(query[:, :, :1], key, value, nothing, None), plain, atol=1e-5)
+where = torch.tensor([4, 5, 6, 9, 2], device=device)
+new = torch.randn(2, 7, 5, 3, heads * width, device=device)[..., 1, :]
+new = [split_heads(part, heads) for part in new]
+buffers = torch.randn(2, 7, heads, 12, width, device=device)
+plain = [part.index_copy(2, where, given) for part, given in zip(buffers, new)]
+append(*buffers, *new, where)
+assert all(torch.equal(part, wanted) for part, wanted in zip(buffers, plain))
 x = torch.randn(3, 5, 9001, device=device) * 3
 x[..., 7] = -torch.inf
 assert torch.allclose(logsumexp(x), x.logsumexp(-1), atol=1e-5)

@@ -92,3 +92,19 @@ def test_replayed_graphs_equal_plain_steps(beams) -> None:
     assert recording.graph is not None
     for a, b in zip(found, plain, strict=True):
         assert (a - b).norm() < 0.02 * b.norm()
+
+
+@pytest.mark.gpu
+@torch.no_grad()
+@pytest.mark.parametrize("beams", [1, 3])
+def test_weights_stored_for_a_gpu_give_what_a_cpu_computes(beams) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    found = {}
+    for device in ("cpu", "cuda"):
+        net = network(device)
+        with torch.autocast("cuda", torch.bfloat16, enabled=device == "cuda"):
+            states, mask = encoded(net, 5, 7)
+            found[device] = [states.float().cpu(), steps(net, states, mask, beams).cpu()]
+    for a, b in zip(found["cuda"], found["cpu"], strict=True):
+        assert (a - b).norm() < 0.03 * b.norm()

@@ -110,7 +110,9 @@ def ended(ids: Tensor, special: Special, shorter: int) -> Tensor:
 
 def as_read(hypothesis: Tensor, special: Special, tokens: int) -> Tensor:
     """Ids `[N, L]` as a corrector reads them: after the start token, one without an end cut to `tokens` − 1."""
-    return torch.cat([torch.full_like(hypothesis[:, :1], special.start), cut(hypothesis, special, tokens)], 1)
+    read = cut(hypothesis, special, tokens)
+    longest = max(1, int((read != special.pad).sum(1).max()))
+    return torch.cat([torch.full_like(read[:, :1], special.start), read[:, :longest]], 1)
 
 
 def cut(ids: Tensor, special: Special, tokens: int) -> Tensor:
