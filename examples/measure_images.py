@@ -10,12 +10,14 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from PIL import Image
 
 import unembed
+from unembed.effort import EFFORTS
 from unembed.evaluation import Evaluation, evaluate_steps
 from unembed_image.blocks import compiled
 from unembed_image.files import read_images
@@ -58,6 +60,8 @@ def main() -> None:
     parser.add_argument("--effort", default="medium")
     parser.add_argument("--beam", type=int)
     parser.add_argument("--patience", type=int, help="steps without progress after which a search ends")
+    parser.add_argument("--guesses", type=int, help="first guesses, in place of as many as the beam")
+    parser.add_argument("--edits", type=int, help="half of those tried of the best image, in place of the effort's own")
     parser.add_argument("--max-queries", type=int)
     parser.add_argument("--at-once", type=int, default=1024, help="images searched for together")
     parser.add_argument("--grid", type=Path, help="where to write the picture (.jpg, .png or .webp)")
@@ -72,6 +76,8 @@ def main() -> None:
         inverter.embedder.forward = torch.autocast("cuda", torch.float16)(inverter.embedder.forward)
     if options.compile and isinstance(inverter.hypothesizer, Guess):
         compiled(inverter.hypothesizer.network)
+    more = {key: value for key in ("guesses", "edits") if (value := getattr(options, key)) is not None}
+    EFFORTS[options.effort] = replace(EFFORTS[options.effort], **more)
     signals = inverter.codec.encode(read_images(options.data)[: options.samples])
     began = time.monotonic()
 

@@ -58,7 +58,7 @@ class _Rows:
     embeddings: Tensor
     similarity: Tensor
 
-    def __getitem__(self, index: Tensor) -> "_Rows":
+    def __getitem__(self, index: Tensor | slice) -> "_Rows":
         return _Rows(self.owner[index], self.signals[index], self.embeddings[index], self.similarity[index])
 
     def __add__(self, other: "_Rows") -> "_Rows":
@@ -99,6 +99,7 @@ def search(
     steps: int = STEPS,
     beam: int = BEAM,
     branch: int | None = None,
+    guesses: int | None = None,
     edits: int = 0,
     elite: int = 1,
     reach: int = REACH,
@@ -112,15 +113,15 @@ def search(
 ) -> SearchResult:
     """Search for signals whose embeddings are the targets `[N, D]`.
 
-    Round 0 embeds the `beam` guesses of each target. Every further round corrects the `beam` best
+    Round 0 embeds so many `guesses` of each target, unless given `beam`. Every further round corrects the `beam` best
     candidates that have not been corrected yet, `branch` (unless given, `beam`) corrections each, and embeds
     those that the target has never met. With `edit`, small changes of the `elite` best signals ever seen join
     them, `edits` a signal: `edit` is asked for `reach` times as many as are taken, so that a signal which stays the
-    best is edited further down its list. With `combine` they are all edits of the best one, and what the black box
-    said of them is put together to a few more. A target leaves when its best similarity is within `tolerance` of 1, when
-    `patience` rounds brought nothing, when nothing new comes, or when `max_queries` signals have been
-    embedded for it; a signal that several targets meet in one round is embedded once and counts for each.
-    `chunk_size` rows go through a function at once, halved when memory runs out.
+    best is edited further down its list. With `combine` they are all edits of the best one, as many, and what the
+    black box said of them is put together to a few more signals, which are embedded in the same round. A target
+    leaves when its best similarity is within `tolerance` of 1, when `patience` rounds brought nothing, when nothing
+    new comes, or when `max_queries` signals have been embedded for it; a signal that several targets meet at once
+    is embedded once and counts for each. `chunk_size` rows go through a function at once, halved when memory runs out.
     """
     if len(target) == 0 or (max_queries is not None and max_queries < 1):
         raise ValueError(f"a search needs a target and a query; got {len(target)} targets, max_queries={max_queries}")
@@ -142,8 +143,8 @@ def search(
 
     for number in range(steps + 1):
         if number == 0:
-            guesses = chunked(lambda t: hypothesize(t, beam, generator), target)
-            owner, signals = _by_rank(torch.arange(count, device=device), guesses)
+            made = chunked(lambda t: hypothesize(t, guesses or beam, generator), target)
+            owner, signals = _by_rank(torch.arange(count, device=device), made)
         else:
             owner, signals = _propose(chunked, correct, target, frontier, branch or beam, generator)
         new = met.fresh(owner, signals, budget - used)
@@ -160,8 +161,7 @@ def search(
         spent += active & (number > 0)
         if len(owner):
             rows = _embedded(chunked, embed, similarity, target, owner, signals)
-            place = torch.arange(len(owner), device=device)
-            rows, small_rows = rows[place < whole], rows[place >= whole]
+            rows, small_rows = rows[:whole], rows[whole:]
             if combine is not None and len(small_rows.owner):
                 more, small = _combined(chunked, combine, target, edited, small_rows)
                 new = met.fresh(more, small, budget - used)
@@ -171,8 +171,8 @@ def search(
             if number == 0:
                 top = pool = rows[used[:0]]
             # Edits of one signal are too alike to fill a beam: their best join it, corrections all do.
-            pool = _best(pool + rows + _best(small_rows, elite), 2 * beam)
-            top = _best(top + rows + small_rows, elite)
+            rows += _best(small_rows, elite)
+            pool, top = _best(pool + rows, 2 * beam), _best(top + rows, elite)
         best = _best(top, 1)
         quiet = torch.where(best.similarity - best_before > 1e-6, 0, quiet + 1)
         best_before = best.similarity

@@ -79,11 +79,13 @@ def forecast(inverter: "Inverter", count: int, *, tokens: int, effort: "Effort")
     """What inverting `count` targets of about `tokens` tokens can take: the most queries, and what they would cost.
 
     Tokens and dollars are estimates, no bounds: a candidate may be longer than its target. Every step may query
-    `branch` new corrections of each of `beam` hypotheses, and edits; most runs stop long before.
+    `branch` new corrections of each of `beam` hypotheses, edits and their combinations; most runs stop long before.
     """
+    from unembed.interfaces import Editor  # which imports this module
+
     edits = effort.elite * effort.edits if inverter.editor is not None else 0
-    edits += COMBINED if edits and hasattr(inverter.editor, "combine") else 0
-    most = effort.beam + effort.steps * (effort.beam * effort.branch + edits) + 1
+    edits += COMBINED if edits and isinstance(inverter.editor, Editor) else 0
+    most = (effort.guesses or effort.beam) + effort.steps * (effort.beam * effort.branch + edits) + 1
     queries = count * (most if effort.max_queries is None else min(most, effort.max_queries))
     meter = inverter.embedder.meter
     return {

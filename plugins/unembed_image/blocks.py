@@ -3,6 +3,7 @@
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch._functorch import config as functorch
 from torch.nn import functional as F
 
 __all__ = ["Block", "Layer", "compiled", "ready"]
@@ -84,6 +85,7 @@ def compiled(network: nn.Module) -> None:
 
     That takes some seconds, where a whole network takes a minute for each of its uses.
     """
+    functorch.donated_buffer = False  # the editor goes back through one answer many times
     fast = torch.compile(ready, dynamic=True)
     for part in network.modules():
         if isinstance(part, Block):

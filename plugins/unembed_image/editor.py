@@ -2,8 +2,8 @@
 
 A student's gradient says less and less about the black box, the further a search has followed it. So the black box is
 asked about many small changes of one image, and as each answer is a whole vector, they tell what any combination of
-these changes would do, as long as changes are small: Gauss and Newton's method on differences, in the space that
-the changes span (as in Cartis and Roberts 2019), damped (Levenberg 1944).
+these changes would do, as long as changes are small: Gauss and Newton's method on differences (Cartis and Roberts
+2019), in the space that the changes span (the same 2023), damped (Levenberg 1944).
 """
 
 import torch
@@ -59,15 +59,14 @@ class Edit(Editor):
         network = self.network
         reached = network.coordinates(embedding, target)
         wanted = network.coordinates(target, target) - reached
-        moved = network.coordinates(answers.flatten(0, 1), target.repeat_interleave(answers.shape[1], 0))
-        moved = moved.unflatten(0, answers.shape[:2]) - reached[:, None]
+        moved = network.coordinates(answers, target[:, None]) - reached[:, None]
         changes = (edits - hypothesis[:, None]).flatten(2)
         product = moved @ moved.mT
-        scale = product.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
+        number = changes.any(2).sum(1)  # the rest is the hypothesis
+        scale = (product.diagonal(dim1=1, dim2=2).sum(1) / number.clamp_min(1)).clamp_min(1e-12)
         damping = torch.logspace(0, 1, count, base=HEAVIEST / LIGHTEST, device=target.device) * LIGHTEST
-        damped = product[:, None] + torch.diag_embed(
-            (damping * scale[:, None])[..., None].expand(-1, -1, product.shape[1])
-        )
+        damping = (damping * scale[:, None])[..., None, None] * torch.eye(product.shape[1], device=target.device)
         gain = (moved @ wanted[..., None])[:, None].expand(-1, count, -1, -1)
-        share = torch.linalg.solve(damped, gain)[..., 0]
+        # By Cholesky's factors: MKL's LU has failed on some of these with several threads.
+        share = torch.cholesky_solve(gain, torch.linalg.cholesky(product[:, None] + damping))[..., 0]
         return levels(hypothesis[:, None] + (share @ changes).unflatten(2, hypothesis.shape[1:]))

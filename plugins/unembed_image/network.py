@@ -106,7 +106,7 @@ class ImageNetwork(nn.Module):
         return wanted - answers
 
     def coordinates(self, embeddings: Tensor, target: Tensor, *, log: bool = False) -> Tensor:
-        """Embeddings `[N, D]` where half the squared distance to `target`'s is `miss`, near it: `[N, D]`.
+        """Embeddings `[..., D]` where half the squared distance to `target`'s is `miss`, near it: `[..., D]`.
 
         Probabilities p differ there by their logarithms, weighted by the square roots of `target`'s; they are given as
         logarithms if `log`, as `answers` are.

@@ -122,7 +122,6 @@ def smoothed(gradient: Tensor) -> Tensor:
     return found
 
 
-
 def unit(images: Tensor) -> Tensor:
     """Images `[N, 3, H, W]` scaled to an RMS of 1."""
     return images / images.pow(2).mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)

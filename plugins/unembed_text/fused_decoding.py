@@ -57,7 +57,7 @@ def single_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) ->
         bias.stride(1),
         bias.stride(3),
         key.shape[2],
-        TK=64 if key.shape[2] <= 64 else 128,  # few tiles: decoding meets every length
+        TK=32,  # small, so that many programs fit a multiprocessor
         D=width,
         num_warps=2,
     )
@@ -119,18 +119,25 @@ def _single(
     TK: tl.constexpr, D: tl.constexpr,
 ):  # fmt: skip
     row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    j, d = tl.arange(0, TK), tl.arange(0, D)
-    inside = j < keys
+    d = tl.arange(0, D)
     query = tl.load(q + row * q_row + head * q_head + d).to(tl.float32)
-    added = tl.load(bias + row * b_row + head * b_head + j * b_place, mask=inside, other=-1e30)
-    seen = (added > HIDDEN)[:, None]  # the rest isn't fetched
     at_k, at_v = row * k_row + head * k_head, row * v_row + head * v_head
-    key = tl.load(k + at_k + j[:, None] * k_place + d[None, :], mask=seen, other=0.0).to(tl.float32)
-    value = tl.load(v + at_v + j[:, None] * v_place + d[None, :], mask=seen, other=0.0).to(tl.float32)
-    scores = tl.sum(key * query[None, :], 1) + added
-    weights = tl.exp(scores - tl.max(scores, 0))
-    mixed = tl.sum(value * weights[:, None], 0) / tl.sum(weights, 0)
-    tl.store(out + (row * tl.num_programs(1) + head) * D + d, mixed.to(out.dtype.element_ty))
+    top, total = -1e30, 0.0
+    mixed = tl.zeros([D], tl.float32)
+    for start in range(0, keys, TK):
+        j = start + tl.arange(0, TK)
+        added = tl.load(bias + row * b_row + head * b_head + j * b_place, mask=j < keys, other=-1e30)
+        if tl.max(added, 0) > HIDDEN:  # what is hidden isn't fetched
+            seen = (added > HIDDEN)[:, None]
+            key = tl.load(k + at_k + j[:, None] * k_place + d[None, :], mask=seen, other=0.0).to(tl.float32)
+            value = tl.load(v + at_v + j[:, None] * v_place + d[None, :], mask=seen, other=0.0).to(tl.float32)
+            scores = tl.sum(key * query[None, :], 1) + added
+            higher = tl.maximum(top, tl.max(scores, 0))
+            weights, kept = tl.exp(scores - higher), tl.exp(top - higher)
+            total = total * kept + tl.sum(weights, 0)
+            mixed = mixed * kept + tl.sum(value * weights[:, None], 0)
+            top = higher
+    tl.store(out + (row * tl.num_programs(1) + head) * D + d, (mixed / total).to(out.dtype.element_ty))
 
 
 @triton.jit(do_not_specialize=["beams", "keys"])

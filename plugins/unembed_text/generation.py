@@ -4,12 +4,14 @@ The encoder runs once a row, its keys and values are shared by that row's beams,
 leave the batch.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from unembed_text.attention import logsumexp
-from unembed_text.network import InversionNetwork
+from unembed_text.network import InversionNetwork, T5Network
 
 __all__ = ["beam_search", "nearby", "sample"]
 
@@ -97,44 +99,69 @@ def _gumbel(shape: tuple[int, ...], device: torch.device, generator: torch.Gener
     return noise.clamp_(1e-10, 1 - 1e-7).log_().neg_().log_().neg_()
 
 
+class _State(NamedTuple):
+    """The texts of a beam search."""
+
+    last: Tensor  # [R, B], the newest tokens
+    score: Tensor  # [R, B]
+    done: Tensor  # [R, B] bool
+    ids: Tensor  # [R, B, length], padded
+
+
 @torch.no_grad()
 def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor, *, beams: int, length: int) -> Tensor:
     """The `beams` most likely texts of each row, best first, as ids `[R, beams, length]` padded.
 
     A finished text keeps its beam and its score; a row ends when all of its beams have.
     """
-    rows, device = len(states), states.device
-    pad, end = network.special.pad, network.special.end
+    rows, device, pad = len(states), states.device, network.special.pad
     result = torch.full((rows, beams, length), pad, device=device)
     alive = torch.arange(rows, device=device)  # the rows of `result` still being written
-    cache = network.start(states, mask, beams=beams, length=length)
-    last = torch.full((rows, 1), network.special.start, device=device)
-    score = torch.zeros(rows, 1, device=device)
-    done = torch.zeros(rows, 1, dtype=torch.bool, device=device)
-    ids = last.new_empty(rows, 1, 0)
+    cache = network.start(states, mask, beams=beams, length=length, follow=_longer)
+    state = _State(
+        last=torch.full((rows, 1), network.special.start, device=device),
+        score=torch.zeros(rows, 1, device=device),
+        done=torch.zeros(rows, 1, dtype=torch.bool, device=device),
+        ids=result[:, :1],
+    )
     for position in range(length):
-        logits = network.logits(network.step(last, cache))
-        if position == 0:
-            logits[..., end] = -torch.inf
-        base = (score - logsumexp(logits)).masked_fill(done, -torch.inf)
-        score, parent, last = children(logits, base, score.masked_fill(~done, -torch.inf), count=beams, pad=pad)
-        done = done.gather(1, parent) | (last == end)
-        last = last.masked_fill(last == end, pad)
-        ids = torch.cat([ids.gather(1, parent[..., None].expand(-1, -1, position)), last[..., None]], -1)
-        cache.reorder(parent)
+        state = network.turn(state, cache)
         if position + 1 < length and not cache.to_look():
             continue
-        going = ~done.all(1)
+        going = ~state.done.all(1)
         left = int(going.sum())
         if position + 1 == length or left == 0:
-            result[alive, : ids.shape[1], : position + 1] = ids
+            result[alive, : state.ids.shape[1]] = state.ids
             break
         if cache.worth_keeping(left):
             ended = ~going
-            result[alive[ended], : ids.shape[1], : position + 1] = ids[ended]
-            alive, last, score, done, ids = (x[going] for x in (alive, last, score, done, ids))
+            result[alive[ended], : state.ids.shape[1]] = state.ids[ended]
+            alive, state = alive[going], _State(*(x[going] for x in state))
             cache.keep(going)
     return result
+
+
+def _longer(network: T5Network, hidden: Tensor, state: _State, position: Tensor, beams: int) -> tuple[_State, Tensor]:
+    """The best texts one token longer, and their parents: see `Follow`."""
+    pad, end = network.special.pad, network.special.end
+    logits = network.logits(hidden)
+    logits[..., end].masked_fill_(position == 0, -torch.inf)  # no empty text
+    base = (state.score - logsumexp(logits)).masked_fill(state.done, -torch.inf)
+    ended = state.score.masked_fill(~state.done, -torch.inf)
+    score, parent, last = children(logits, base, ended, count=beams, pad=pad)
+    done = state.done.gather(1, parent) | (last == end)
+    last = last.masked_fill(last == end, pad)
+    return _State(last, score, done, grown(state.ids, parent, last, position)), parent
+
+
+def grown(ids: Tensor, parent: Tensor, last: Tensor, position: Tensor) -> Tensor:
+    """Those of `ids` `[R, B, length]` that `parent` `[R, count]` says, with `last` added: `[R, count, length]`."""
+    return texts(ids, parent).index_copy_(2, position, last[..., None])
+
+
+def texts(ids: Tensor, which: Tensor) -> Tensor:
+    """Those of `ids` `[R, B, length]` that `which` `[R, count]` says: `[R, count, length]`."""
+    return ids.gather(1, which[..., None].expand(-1, -1, ids.shape[2]))
 
 
 def children(

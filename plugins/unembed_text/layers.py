@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-JOINED = "joined"  # attribute of an attention that holds such weights
+JOINED = "joined"  # buffer of an attention that holds such weights
 
 
 def norm(weight: Tensor, x: Tensor) -> Tensor:
@@ -151,8 +151,9 @@ def joined(block: nn.Module) -> None:
     """Store what maps a block's states to queries, keys and values side by side: one product where there were three."""
     attention = block.layer[0].SelfAttention
     parts = (attention.q.weight, attention.k.weight, attention.v.weight)
-    setattr(attention, JOINED, torch.cat([part.data for part in parts]))
-    for part, piece in zip(parts, getattr(attention, JOINED).split([len(part) for part in parts]), strict=True):
+    whole = torch.cat([part.data for part in parts])
+    attention.register_buffer(JOINED, whole, persistent=False)  # so that it moves with the network
+    for part, piece in zip(parts, whole.split([len(part) for part in parts]), strict=True):
         part.data = piece
 
 

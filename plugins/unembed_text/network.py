@@ -22,7 +22,7 @@ from transformers.models.t5.modeling_t5 import T5Block, T5LayerNorm
 from unembed_text import layers
 from unembed_text.attention import append, split_heads
 from unembed_text.layers import joined, norm, weights_of
-from unembed_text.recording import Pairs, Recording, Recordings, records
+from unembed_text.recording import Follow, Pairs, Recording, Recordings, records, reordered
 
 __all__ = ["Cache", "InversionNetwork", "Projection", "Special", "T5Network", "stored_for"]
 
@@ -51,14 +51,20 @@ class Cache:
     mask: Tensor  # [R, 1, 1, S] additive
     places: Tensor  # [slots], the position of each slot
     lineage: Tensor  # [R, beams so far, slots] bool
-    granule: int  # slots are attended to in multiples of so many
-    recording: Recording | None = None  # of the steps after the first; own, cross and mask are its buffers
+    beams: int
+    follow: Follow | None = None
+    recording: Recording | None = None  # of the turns after the first; own, cross and mask are its buffers
     filled: int = 0
     length: int = 0
 
     def reorder(self, parent: Tensor) -> None:
         """Beam i of each row becomes a child of beam `parent[row, i]`; `parent` is `[R, beams]`."""
-        self.lineage = self.lineage.gather(1, parent[..., None].expand(-1, -1, self.lineage.shape[2]))
+        self.lineage = reordered(self.lineage, parent)
+
+    @property
+    def granule(self) -> int:
+        """Slots are attended to in multiples of so many: few different shapes, with sides that matrix units like."""
+        return 8 * self.beams
 
     def to_look(self) -> bool:
         """Whether to look now at which rows have ended: on a GPU every fourth token, for looking waits for it."""
@@ -207,43 +213,55 @@ class T5Network(nn.Module, ABC):
         rows = torch.randint(-(2**31), 2**31, (blocks + 1, 4), dtype=torch.int32, device=device).unbind()
         return rows[:-1], rows[-1].unbind()
 
-    def start(self, states: Tensor, mask: Tensor, *, beams: int, length: int) -> Cache:
-        """An empty cache over encoder states `[R, S, width]` for `length` tokens of `beams` texts a row."""
+    def start(self, states: Tensor, mask: Tensor, *, beams: int, length: int, follow: Follow | None = None) -> Cache:
+        """An empty cache over encoder states `[R, S, width]` for `length` tokens of `beams` texts a row.
+
+        With `follow` it serves `turn`s of that search, which may be recorded; without it `step`s.
+        """
         cross = []
         for block in self.t5.decoder.block:
             attention = block.layer[1].EncDecAttention
             cross.append((split_heads(attention.k(states), self.heads), split_heads(attention.v(states), self.heads)))
         key = cross[0][0]
-        granule = 8 * beams  # few different shapes, with sides that matrix units like
-        slots = 1 + (length - 1) * beams  # all beams begin as one
+        granule, slots = 8 * beams, 1 + (length - 1) * beams  # all beams begin as one
         slots = -(-slots // granule) * granule
         places = (torch.arange(slots, device=key.device) + beams - 1) // beams
         lineage = torch.zeros(len(key), 1, slots, dtype=torch.bool, device=key.device)
-        if self.records and records(self.t5.shared.weight, len(key), slots, beams):
-            recording = self.recordings.take(self.decoded, self.own_bias, cross, mask, places, beams)
+        if follow is not None and self.records and records(self.t5.shared.weight, len(key), slots, beams):
+            recording = self.recordings.take(self, follow, cross, mask, places, beams, length)
             if recording is not None:
                 own, cross, mask = recording.filled_with(cross, mask)
-                cache = Cache(own, cross, mask, places, lineage, granule, recording)
+                cache = Cache(own, cross, mask, places, lineage, beams, follow, recording)
                 recording.user = weakref.ref(cache)
                 return cache
         own = [tuple(key.new_zeros(len(key), self.heads, slots, key.shape[-1]) for _ in range(2)) for _ in cross]
-        return Cache(own, cross, mask, places, lineage, granule)
+        return Cache(own, cross, mask, places, lineage, beams, follow)
+
+    def turn(self, state: Any, cache: Cache) -> Any:
+        """The state of the search that `cache` serves after one more token, until the next turn."""
+        if cache.recording is not None and cache.length:
+            if cache.length == 1:
+                cache.recording.begin(state, cache.lineage)
+            cache.length += 1
+            return cache.recording.turn()
+        position = torch.full((1,), cache.length, device=cache.places.device)
+        hidden = self.step(state.last, cache)
+        state, parent = cache.follow(self, hidden, state, position, cache.beams)
+        cache.reorder(parent)
+        return state
 
     def step(self, ids: Tensor, cache: Cache) -> Tensor:
         """Last hidden states `[R, beams, width]` after one more token `[R, beams]`; the cache grows by it."""
         beams = ids.shape[1]
         begin, filled = cache.filled, cache.filled + beams
         cache.lineage[:, :, begin:filled] = torch.eye(beams, dtype=torch.bool, device=ids.device)
-        if cache.recording is not None and begin:
-            hidden = cache.recording.step(ids, cache.lineage, cache.length)
-        else:
-            end = -(-filled // cache.granule) * cache.granule
-            places = cache.places[:end]
-            bias = self.own_bias(1, cache.length + 1, past_seen_tokens=cache.length)
-            bias = bias[..., places.clamp_max(cache.length)].masked_fill(places > cache.length, -1e9)
-            seen = None if beams == 1 else cache.lineage[:, :, :end]  # a lone beam has all of the past
-            where = torch.arange(begin, filled, device=ids.device)
-            hidden = self.decoded(ids, bias, seen, where, cache.own, cache.cross, cache.mask)
+        end = -(-filled // cache.granule) * cache.granule
+        places = cache.places[:end]
+        bias = self.own_bias(1, cache.length + 1, past_seen_tokens=cache.length)
+        bias = bias[..., places.clamp_max(cache.length)].masked_fill(places > cache.length, -1e9)
+        seen = None if beams == 1 else cache.lineage[:, :, :end]  # a lone beam has all of the past
+        where = torch.arange(begin, filled, device=ids.device)
+        hidden = self.decoded(ids, bias, seen, where, cache.own, cache.cross, cache.mask)
         cache.filled, cache.length = filled, cache.length + 1
         return hidden
 

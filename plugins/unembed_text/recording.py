@@ -1,18 +1,26 @@
-"""Decoding steps recorded as CUDA graphs.
+"""Turns of a search, a token each, recorded as CUDA graphs.
 
-A step over a few hundred texts is hundreds of small kernels, and launching them one by one takes several times as long
-as running them. Recorded once, they are launched as one: into buffers that stay where they are, at a position that is
-a tensor. Rows and encoder positions are rounded up, so that a search whose texts leave meets few shapes.
+A turn over a few hundred texts is hundreds of small kernels, and launching them one by one takes several times as long
+as running them. Recorded once, the layers and what a search makes of them are launched as one: into buffers that stay
+where they are, at a position that is a tensor. Rows and encoder positions are rounded up, so that there are few shapes.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Pairs", "Recording", "Recordings", "records"]
+if TYPE_CHECKING:
+    from unembed_text.network import T5Network
 
+__all__ = ["Follow", "Pairs", "Recording", "Recordings", "records", "reordered"]
+
+# What a search does with a token's hidden states: `follow(network, hidden, state, position, beams)`, with `hidden`
+# `[R, B, width]` and `position` `[1]`, gives the new state and the beams that its texts are children of, `[R, beams]`.
+# A state is a named tuple of tensors, rows first, with the tokens to read next as `last` `[R, B]`. Nothing given is
+# modified, and the device is asked nothing.
+Follow = Callable[[Any, Tensor, Any, Tensor, int], tuple[Any, Tensor]]
 Pairs = list[tuple[Tensor, Tensor]]  # keys and values, a pair a layer
 
 SLOTS = 2**16  # of all rows together; with more a GPU is busy anyway, and buffers are large
@@ -20,20 +28,20 @@ MOST = 2  # recordings that are kept, each with its buffers
 
 
 def records(weight: Tensor, rows: int, slots: int, beams: int) -> bool:
-    """Whether steps are worth recording: on a GPU, for inference (`weight` is in bfloat16), for little work."""
+    """Whether turns are worth recording: on a GPU, for inference (`weight` is in bfloat16), for little work."""
     small = _rounded(rows) * slots <= SLOTS and 2 * beams <= len(weight)  # the second step has all beams
     return weight.is_cuda and weight.dtype == torch.bfloat16 and not torch.is_grad_enabled() and small
 
 
 class Recording:
-    """One shape of step over buffers of its own; `user` is the cache that they serve now."""
+    """One shape of turn over buffers of its own; `user` is the cache that they serve now."""
 
     user: "Callable[[], Any] | None" = None
 
     def __init__(
         self,
-        decoded: Callable[..., Tensor],
-        own_bias: Callable[[int, int], Tensor],
+        network: "T5Network",
+        follow: Follow,
         cross: Pairs,
         rows: int,
         states: int,
@@ -43,16 +51,18 @@ class Recording:
         (key, _), device, slots = cross[0], places.device, len(places)
         heads, width = key.shape[1], key.shape[3]
         positions = 1 + -(-slots // beams)
-        self.decoded, self.places, self.table = decoded, places, own_bias(positions, positions)
+        self.network, self.follow = network, follow
+        self.places, self.table = places, network.own_bias(positions, positions)
         self.own: Pairs = [_pair(key, rows, heads, slots, width) for _ in cross]
         self.cross: Pairs = [_pair(key, rows, heads, states, width) for _ in cross]
         self.mask = torch.zeros(rows, 1, 1, states, device=device)
-        self.ids = torch.zeros(rows, beams, dtype=torch.long, device=device)
         self.lineage = torch.zeros(rows, beams, slots, dtype=torch.bool, device=device)
+        self.themselves = torch.eye(beams, dtype=torch.bool, device=device).expand(rows, -1, -1)
         self.position = torch.zeros(1, dtype=torch.long, device=device)
         self.offsets = torch.arange(1 - beams, 1, device=device)  # all beams begin as one
         self.graph: Any = None
-        self.hidden = self.mask
+        self.state: Any = None
+        self.given: Any = None  # `state` as far as there are rows
 
     def filled_with(self, cross: Pairs, mask: Tensor) -> tuple[Pairs, Pairs, Tensor]:
         """The buffers as far as there are rows, for the first step and what follows: own, cross and mask."""
@@ -65,37 +75,55 @@ class Recording:
         own, cross = ([(key[:rows], value[:rows]) for key, value in pairs] for pairs in (self.own, self.cross))
         return own, cross, self.mask[:rows]
 
-    def step(self, ids: Tensor, lineage: Tensor, position: int) -> Tensor:
-        """Hidden states `[R, beams, width]` after `ids` `[R, beams]`, until the next step."""
-        rows = len(ids)
-        self.ids[:rows].copy_(ids)
+    def begin(self, state: Any, lineage: Tensor) -> None:
+        """Take over a search after its first token."""
+        rows = len(lineage)
+        if self.state is None:
+            self.state = type(state)(*(part.new_zeros(len(self.mask), *part.shape[1:]) for part in state))
+        self.given = type(state)(*(buffer[:rows] for buffer in self.state))
+        for buffer, part in zip(self.given, state, strict=True):
+            buffer.copy_(part)
         self.lineage[:rows].copy_(lineage)
-        self.position.fill_(position)
-        if not ids.is_cuda:  # so that all but the recording can be tested
-            self.hidden = self._decode()
+        self.position.fill_(1)
+
+    def turn(self) -> Any:
+        """The search's state after one more token, until the next turn."""
+        if not self.position.is_cuda:  # so that all but the recording can be tested
+            self._write(*self._turned())
         elif self.graph is None:
             self._record()
         else:
             self.graph.replay()
-        return self.hidden[:rows]
+        return self.given
 
-    def _decode(self) -> Tensor:
+    def _turned(self) -> tuple[Any, Tensor]:
+        """State and parents after one more token; doing it twice before `_write` is as doing it once."""
+        beams = self.lineage.shape[1]
         bias = self.table.index_select(2, self.position).index_select(3, self.places.clamp_max(self.position))
         bias = bias.masked_fill(self.places > self.position, -1e9)
-        seen = None if self.ids.shape[1] == 1 else self.lineage
-        where = self.position * self.ids.shape[1] + self.offsets
-        return self.decoded(self.ids, bias, seen, where, self.own, self.cross, self.mask)
+        where = self.position * beams + self.offsets
+        self.lineage.index_copy_(2, where, self.themselves)
+        seen = None if beams == 1 else self.lineage
+        hidden = self.network.decoded(self.state.last, bias, seen, where, self.own, self.cross, self.mask)
+        return self.follow(self.network, hidden, self.state, self.position, beams)
+
+    def _write(self, state: Any, parent: Tensor) -> None:
+        for buffer, part in zip(self.state, state, strict=True):
+            buffer.copy_(part)
+        if parent.shape[1] > 1:
+            self.lineage.copy_(reordered(self.lineage, parent))
+        self.position.add_(1)
 
     def _record(self) -> None:
         # Once as usual, which loads the kernels; recording runs nothing.
         side, now = torch.cuda.Stream(), torch.cuda.current_stream()
         side.wait_stream(now)
         with torch.cuda.stream(side):
-            self._decode()
+            self._turned()
         now.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self.hidden = self._decode()
+            self._write(*self._turned())
         self.graph = graph
         self.graph.replay()
 
@@ -104,27 +132,33 @@ class Recordings:
     """The last few recordings of a network, by shape."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[int, ...], Recording] = {}
+        self._kept: dict[tuple[Any, ...], Recording] = {}
 
     def take(
         self,
-        decoded: Callable[..., Tensor],
-        own_bias: Callable[[int, int], Tensor],
+        network: "T5Network",
+        follow: Follow,
         cross: Pairs,
         mask: Tensor,
         places: Tensor,
         beams: int,
+        length: int,
     ) -> Recording | None:
-        """The recording for such a cache; None while another search has it."""
+        """The recording for such a cache of texts up to `length`; None while another search has it."""
         rows, states = _rounded(len(mask)), -(-mask.shape[-1] // 32) * 32
-        key = (rows, states, len(places), beams)
+        key = (follow, rows, states, beams, length)
         found = self._kept.pop(key, None)
         if found is None:
-            found = Recording(decoded, own_bias, cross, rows, states, places, beams)
+            found = Recording(network, follow, cross, rows, states, places, beams)
         self._kept[key] = found
         for old in list(self._kept)[:-MOST]:
             del self._kept[old]
         return None if found.user is not None and found.user() is not None else found
+
+
+def reordered(lineage: Tensor, parent: Tensor) -> Tensor:
+    """Of children of the beams `parent` `[R, beams]`, given that of the beams before, `[R, B, slots]`."""
+    return lineage.gather(1, parent[..., None].expand(-1, -1, lineage.shape[2]))
 
 
 def _pair(like: Tensor, *shape: int) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,10 @@ SETTINGS = {
     "wide": Effort(steps=30, beam=16, branch=16, patience=6, max_queries=5000),
     "wide, edits": Effort(steps=30, beam=16, branch=16, edits=64, elite=2, patience=6, max_queries=5000),
     "many parents, edits": Effort(steps=30, beam=32, branch=4, edits=64, elite=2, patience=6, max_queries=5000),
+    "no edits": Effort(steps=30, beam=8, branch=32, patience=6, max_queries=5000),
+    "few edits": Effort(steps=30, beam=8, branch=32, edits=16, elite=2, patience=6, max_queries=5000),
+    "more corrections": Effort(steps=30, beam=8, branch=64, edits=64, elite=2, patience=6, max_queries=5000),
+    "both": Effort(steps=30, beam=8, branch=64, edits=16, elite=2, patience=6, max_queries=5000),
 }
 
 

@@ -10,13 +10,13 @@ import torch
 from torch.nn import functional as F
 
 from unembed import registry
-from unembed.interfaces import cosine
+from unembed.interfaces import Corrector, Editor, cosine
 from unembed.inverter import Inverter
 from unembed.registry import Modality
 from unembed.testing.checks import INVERTER, PLUGIN, TRAINING
 from unembed.testing.checks.training import Training
 from unembed.testing.suite import Suite
-from unembed.testing.toy import LetterAccuracy, ToyNetwork, ToyRecipe, _open, toy_inverter, words
+from unembed.testing.toy import LetterAccuracy, OneLetter, ToyNetwork, ToyRecipe, _open, toy_inverter, words
 
 WORDS = sorted(set(words(8, seed=9)))
 
@@ -25,11 +25,35 @@ def failed(suite: Suite) -> set[str]:
     return {outcome.check for outcome in suite.outcomes() if outcome.status == "failed"}
 
 
+class Together(Editor):
+    """The toy's corrections, and the changes of the first of them at once."""
+
+    def __init__(self, corrector: Corrector) -> None:
+        self.corrector = corrector
+
+    def _correct(self, *given):
+        return self.corrector.correct(*given)
+
+    def _combine(self, target, hypothesis, embedding, edits, answers, count):
+        found = [edits[:, 0]]
+        for number in range(1, count):
+            edit = edits[:, number % edits.shape[1]]
+            found.append(torch.where(edit == hypothesis, found[-1], edit))
+        return torch.stack(found, 1)
+
+
+def toy() -> Inverter:
+    """The toy with an editor."""
+    inverter = toy_inverter()
+    inverter.editor = Together(OneLetter(inverter.embedder.table))
+    return inverter
+
+
 def patched(part: str, method: str, change: Callable) -> Callable[[], Inverter]:
     """The toy with one method of one part (or of itself) given to `change` with its arguments."""
 
     def make() -> Inverter:
-        inverter = toy_inverter()
+        inverter = toy()
         owner = getattr(inverter, part) if part else inverter
         inner = getattr(owner, method)
         setattr(owner, method, lambda *args, **kwargs: change(inner, *args, **kwargs))
@@ -111,6 +135,7 @@ def with_member(part: str, name: str, value: object) -> Callable[[], Inverter]:
 
 SIMILARITY = "similarity_is_one_at_most_and_for_equals"
 GUESS_SHAPE = "hypothesizer_returns_count_signals_a_target"
+EDITOR = "editor_keeps_what_a_corrector_promises"
 INVERTERS = [
     ("codec_gives_rows_of_one_shape", patched("codec", "_encode", lambda f, x: f(x)[:, : max(map(len, x))])),
     ("codec_keeps_what_it_decoded", patched("codec", "_decode", lambda f, x: [word[::-1] for word in f(x)])),
@@ -158,6 +183,11 @@ INVERTERS = [
     ("corrector_repeats_itself_under_a_seed", patched("corrector", "_correct", random_words)),
     ("corrector_leaves_its_input_alone", patched("corrector", "_correct", overwriting)),
     ("codec_reads_back_what_was_proposed", patched("codec", "_decode", unreadable)),
+    (EDITOR, patched("editor", "_correct", lambda f, *x: f(*x).float())),
+    (EDITOR, patched("editor", "_correct", random_words)),
+    (EDITOR, patched("editor", "_combine", lambda f, *x: f(*x).to("meta"))),
+    (EDITOR, patched("editor", "_combine", lambda f, *x: f(*x[:-1], 3))),
+    (EDITOR, patched("editor", "_combine", overwriting)),
     ("inverter_asks_without_gradients", asking(gradients=True)),
     ("inverter_counts_every_query", asking(gradients=False)),
     ("inverter_keeps_to_its_budget", patched("", "invert", lambda f, x, max_queries=None, **more: f(x, **more))),

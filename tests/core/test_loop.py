@@ -56,20 +56,34 @@ def combine(target, hypothesis, embedding, edits, answers, count):
     return torch.stack(found[1:], 1)
 
 
-def literal(target, *, steps, beam, patience, tolerance, budget, branch=None, edits=0, elite=1, combine=None):
+def literal(
+    target,
+    *,
+    steps,
+    beam,
+    patience,
+    tolerance,
+    budget,
+    branch=None,
+    guesses=None,
+    edits=0,
+    elite=1,
+    reach=4,
+    combine=None,
+):
     """One target, one candidate at a time."""
     met, waiting, top, frontier = set(), [], [], None
     best, used, spent, quiet = None, 0, 0, 0
     trace = []
     for _ in range(steps + 1):
         if frontier is None:
-            lists = [hypothesize(target[None], beam, None)[0]]
+            lists = [hypothesize(target[None], guesses or beam, None)[0]]
         else:
             lists = [correct(target[None], s[None], e[None], branch or beam, None)[0] for _, s, e in frontier]
             spent += 1
         small = []
         if frontier is not None and edits:
-            asked = 4 * edits * (1 if combine is None else elite)
+            asked = reach * edits * (1 if combine is None else elite)
             parents = top if combine is None else top[:1]
             small = [edit(target[None], s[None], e[None], asked, None)[0] for _, s, e in parents]
         before = -float("inf") if best is None else best[0]
@@ -121,10 +135,11 @@ TARGETS = embed(CODEC.encode(words(25, seed=2)))
     "more",
     [
         {},
-        {"branch": 2},
+        {"branch": 2, "guesses": 7},
         {"edits": 5},
         {"branch": 6, "edits": 20, "elite": 3},
         {"edits": 5, "elite": 2, "combine": combine},
+        {"edits": 5, "elite": 2, "reach": 1, "combine": combine},
         {"branch": 2, "edits": 12, "combine": combine},
     ],
 )

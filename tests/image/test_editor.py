@@ -49,9 +49,9 @@ def test_combined_edits_reach_what_no_edit_does(space) -> None:
     assert made.shape == (1, 8, 3, 16, 16) and torch.equal(made, (made * 255).round() / 255)
     nearest = missed(edits[0]).min()
     assert missed(made[0]).min() < 0.3 * nearest < 0.3 * missed(start[None])
-    padded = torch.cat([edits, start[None, None].expand(-1, 5, -1, -1, -1)], 1)  # edits that are missing
-    same = edit.combine(target, start[None], before, padded, torch.cat([answers, before.expand(1, 5, -1)], 1), 8)
-    assert missed(same[0]).min() < 0.3 * nearest
+    padded = torch.cat([edits, start[None, None].expand(-1, 200, -1, -1, -1)], 1)  # edits that are missing
+    same = edit.combine(target, start[None], before, padded, torch.cat([answers, before.expand(1, 200, -1)], 1), 8)
+    assert torch.allclose(same, made, atol=1.01 / 255)  # a level
 
 
 def test_a_search_over_edits_finds_a_colour() -> None:
@@ -75,4 +75,4 @@ def test_a_search_over_edits_finds_a_colour() -> None:
         )
         return found.similarity.item()
 
-    assert reached(0) < 0 and reached(16) > 0.999
+    assert reached(0) < 0 and reached(16) > 0.99

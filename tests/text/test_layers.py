@@ -1,9 +1,9 @@
-"""Dropout by a hash of the place."""
+"""Dropout by a hash of the place; weights that are stored side by side."""
 
 import pytest
 import torch
 
-from unembed_text.layers import drop
+from unembed_text.layers import drop, joined, weights_of
 
 
 def seed(value: int) -> torch.Tensor:
@@ -68,3 +68,19 @@ def test_training_drops_anew_each_time_and_evaluation_never(trainable) -> None:
     torch.manual_seed(0)
     assert network(**batch) == first != second
     assert network.eval()(**batch) == network(**batch)
+
+
+@torch.no_grad()
+def test_joined_weights_give_what_apart_ones_do_and_move_with_the_network(trainable) -> None:
+    network, batch = trainable
+    plain, known = network.eval()(**batch), set(network.state_dict())
+    blocks = [*network.t5.encoder.block, *network.t5.decoder.block]
+    for block in blocks:
+        joined(block)
+    assert torch.allclose(network(**batch), plain)
+    assert set(network.state_dict()) == known
+    network.double()
+    for block in blocks:
+        attention = block.layer[0].SelfAttention
+        parts = [part.weight for part in (attention.q, attention.k, attention.v)]
+        assert torch.equal(weights_of(block)[0][1], torch.cat(parts)) and parts[0].dtype == torch.float64

@@ -1,4 +1,6 @@
-"""Recorded decoding steps give what unrecorded ones do, whatever their buffers held before."""
+"""Recorded turns give what unrecorded ones do, whatever their buffers held before."""
+
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -27,18 +29,34 @@ def encoded(net: InversionNetwork, rows: int, tokens: int):
     return net.encode(target, hypothesis, embedding)
 
 
+class Walk(NamedTuple):
+    """A search that writes given tokens after given parents, and notes what it meets."""
+
+    last: torch.Tensor  # [R, B]
+    tokens: torch.Tensor  # [R, LENGTH, beams]
+    parents: torch.Tensor  # [R, LENGTH, beams]
+    met: torch.Tensor  # [R, LENGTH, beams, width]
+
+
+def walk(net, hidden, state: Walk, position, beams: int):
+    """See `Follow`."""
+    last, parent = (x.index_select(1, position)[:, 0] for x in (state.tokens, state.parents))
+    hidden = hidden.float().expand(-1, beams, -1)[:, None]
+    return Walk(last, state.tokens, state.parents, state.met.index_copy(1, position, hidden)), parent
+
+
 def steps(net: InversionNetwork, states, mask, beams: int) -> torch.Tensor:
-    """Hidden states of a few steps whose beams change places."""
+    """Hidden states of a few turns whose beams change places."""
     draw = torch.Generator().manual_seed(1)
-    cache = net.start(states, mask, beams=beams, length=LENGTH)
-    ids = torch.ones(len(states), 1, dtype=torch.long, device=states.device)
-    found = []
+    shape, device = (len(states), LENGTH, beams), states.device
+    tokens, parents = (torch.randint(*ends, shape, generator=draw).to(device) for ends in ((3, 60), (0, beams)))
+    parents[:, 0] = 0
+    last = torch.ones(len(states), 1, dtype=torch.long, device=device)
+    state = Walk(last, tokens, parents, torch.zeros(*shape, T5["d_model"], device=device))
+    cache = net.start(states, mask, beams=beams, length=LENGTH, follow=walk)
     for _ in range(LENGTH):
-        found.append(net.step(ids, cache).float().clone())
-        parent = torch.randint(0, ids.shape[1], (len(states), beams), generator=draw)
-        ids = torch.randint(3, 60, (len(states), beams), generator=draw).to(states.device)
-        cache.reorder(parent.to(states.device))
-    return torch.cat(found, 1)
+        state = net.turn(state, cache)
+    return state.met.clone()
 
 
 @torch.no_grad()
@@ -57,16 +75,16 @@ def test_a_search_within_another_has_buffers_of_its_own(monkeypatch) -> None:
     net = network("cpu")
     states, mask = encoded(net, 4, 5)
     monkeypatch.setattr(module, "records", lambda *shape: True)
-    first = net.start(states, mask, beams=2, length=LENGTH)
-    second = net.start(states, mask, beams=2, length=LENGTH)
+    given = {"beams": 2, "length": LENGTH, "follow": walk}
+    first, second = (net.start(states, mask, **given) for _ in range(2))
     assert first.recording is not None and second.recording is None
     del first
-    assert net.start(states, mask, beams=2, length=LENGTH).recording is not None
+    assert net.start(states, mask, **given).recording is not None
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("beams", [1, 3])
-def test_recorded_steps_equal_plain_ones(beams, monkeypatch) -> None:
+def test_recorded_turns_equal_plain_ones(beams, monkeypatch) -> None:
     net = network("cpu")
     states, mask = encoded(net, 5, 7)
     plain = steps(net, states, mask, beams)
@@ -78,7 +96,7 @@ def test_recorded_steps_equal_plain_ones(beams, monkeypatch) -> None:
 @pytest.mark.gpu
 @torch.no_grad()
 @pytest.mark.parametrize("beams", [1, 3])
-def test_replayed_graphs_equal_plain_steps(beams) -> None:
+def test_replayed_graphs_equal_plain_turns(beams) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     net = network("cuda")

@@ -4,15 +4,36 @@ A text that ends leaves its beam to others (Wu et al. 2016, section 7, with a le
 are seen; `unembed_text.generation` keeps an ended text in its beam, which is quicker and finds fewer.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from unembed_text.attention import logsumexp
-from unembed_text.generation import children
+from unembed_text.generation import children, grown, texts
 from unembed_text.network import T5Network
 
 __all__ = ["beam_search"]
+
+
+class _State(NamedTuple):
+    """The texts of a beam search, those being written and those ended; all padded."""
+
+    last: Tensor  # [R, B], the newest tokens
+    score: Tensor  # [R, B]
+    ids: Tensor  # [R, B, length]
+    best: Tensor  # [R, beams], mean log-probability of the ended texts
+    ended: Tensor  # [R, beams, length]
+    done: Tensor  # [R] bool
+
+
+class _Lone(NamedTuple):
+    """The texts of a search with one beam, padded from their end on."""
+
+    last: Tensor  # [R, 1], the newest tokens
+    ended: Tensor  # [R, 1, length]
+    done: Tensor  # [R] bool
 
 
 @torch.no_grad()
@@ -22,55 +43,71 @@ def beam_search(network: T5Network, states: Tensor, mask: Tensor, *, beams: int,
     A row ends when nothing still being written can beat the worst of its `beams` ended texts.
     """
     rows, device = len(states), states.device
-    pad, end = network.special.pad, network.special.end
-    result = torch.full((rows, beams, length), pad, device=device)
-    alive = torch.arange(rows, device=device)
-    cache = network.start(states, mask, beams=beams, length=length)
+    result = torch.full((rows, beams, length), network.special.pad, device=device)
+    alive = torch.arange(rows, device=device)  # the rows of `result` still being written
+    cache = network.start(states, mask, beams=beams, length=length, follow=_longer if beams > 1 else _likeliest)
     last = torch.full((rows, 1), network.special.start, device=device)
-    score = torch.zeros(rows, 1, device=device)
-    ids = last.new_empty(rows, 1, 0)
-    best = torch.full((rows, beams), -torch.inf, device=device)  # mean log-probability of the ended texts
-    ended = result.clone()
     done = torch.zeros(rows, dtype=torch.bool, device=device)
+    state: _State | _Lone = _Lone(last, result, done)
+    if beams > 1:
+        score, best = torch.zeros(rows, 1, device=device), torch.full((rows, beams), -torch.inf, device=device)
+        state = _State(last, score, result[:, :1], best, result, done)
     for position in range(length):
-        logits = F.linear(network.step(last, cache), network.t5.lm_head.weight)
-        whole = logsumexp(logits)  # what may not be written has its share too
-        logits.index_fill_(-1, network.never, -torch.inf)
-        if position == 0:
-            logits[..., end] = -torch.inf  # no empty text
-        value, parent, token = children(logits, score - whole, count=2 * beams)
-        written = ids.gather(1, parent[..., None].expand(-1, -1, position))
-        ends = token == end
-        counts = ends & (torch.arange(ends.shape[1], device=device) < beams) & ~done[:, None]
-        if counts.is_cuda or counts.any():  # asking a GPU would wait for it
-            mean = (value / (position + 1)).masked_fill(~counts, -torch.inf)
-            best, ended = _kept(best, ended, mean, written, beams)
-
-        # The best that go on, in order.
-        going = ends.int().argsort(dim=1, stable=True)[:, :beams]
-        parent, last, score = (x.gather(1, going) for x in (parent, token, value))
-        score = score.masked_fill(ends.gather(1, going), -torch.inf)
-        ids = torch.cat([written.gather(1, going[..., None].expand(-1, -1, position)), last[..., None]], -1)
-        cache.reorder(parent)
-        done = done | (best[:, -1] >= value[:, 0] / (position + 1))
+        state = network.turn(state, cache)
         if position + 1 < length and not cache.to_look():
             continue
-        left = int((~done).sum())
-        if position + 1 == length:
-            best, ended = _kept(best, ended, (score / length).masked_fill(done[:, None], -torch.inf), ids, beams)
+        going = ~state.done
+        left = int(going.sum())
         if position + 1 == length or left == 0:
-            result[alive] = ended
+            result[alive] = _cut(state, length) if left and isinstance(state, _State) else state.ended
             break
         if cache.worth_keeping(left):
-            result[alive] = ended
-            kept = ~done
-            alive, last, score, ids, best, ended, done = (x[kept] for x in (alive, last, score, ids, best, ended, done))
-            cache.keep(kept)
+            result[alive] = state.ended
+            alive, state = alive[going], type(state)(*(x[going] for x in state))
+            cache.keep(going)
     return result
 
 
-def _kept(best: Tensor, ended: Tensor, mean: Tensor, written: Tensor, beams: int) -> tuple[Tensor, Tensor]:
-    """The `beams` best of the ended texts and those that end now."""
-    written = F.pad(written, (0, ended.shape[-1] - written.shape[-1]), value=0)
-    best, pick = torch.cat([best, mean], 1).topk(beams, dim=1)
-    return best, torch.cat([ended, written], 1).gather(1, pick[..., None].expand(-1, -1, ended.shape[-1]))
+def _likeliest(network: T5Network, hidden: Tensor, state: _Lone, position: Tensor, beams: int) -> tuple[_Lone, Tensor]:
+    """The texts after one more token, where there is one beam: the first end is the best one."""
+    token = _allowed(network, F.linear(hidden, network.t5.lm_head.weight), position).argmax(-1)
+    done = state.done | (token[:, 0] == network.special.end)
+    last = token.masked_fill(done[:, None], network.special.pad)
+    return _Lone(last, state.ended.index_copy(2, position, last[..., None]), done), torch.zeros_like(token)
+
+
+def _longer(network: T5Network, hidden: Tensor, state: _State, position: Tensor, beams: int) -> tuple[_State, Tensor]:
+    """The texts after one more token, and their parents: see `Follow`."""
+    logits = F.linear(hidden, network.t5.lm_head.weight)
+    whole = logsumexp(logits)  # what may not be written has its share too
+    logits = _allowed(network, logits, position)
+    value, parent, token = children(logits, state.score - whole, count=2 * beams)
+    mean, ends = value / (position + 1), token == network.special.end
+    counts = ends & (torch.arange(ends.shape[1], device=ends.device) < beams) & ~state.done[:, None]
+    best, ended = _kept(state, mean.masked_fill(~counts, -torch.inf), texts(state.ids, parent))
+
+    # The best that go on, in order.
+    going = ends.int().argsort(dim=1, stable=True)[:, :beams]
+    parent, last, score = (x.gather(1, going) for x in (parent, token, value))
+    score = score.masked_fill(ends.gather(1, going), -torch.inf)
+    done = state.done | (best[:, -1] >= mean[:, 0])
+    return _State(last, score, grown(state.ids, parent, last, position), best, ended, done), parent
+
+
+def _allowed(network: T5Network, logits: Tensor, position: Tensor) -> Tensor:
+    """`logits` `[R, B, V]`, in place, with −∞ for what may not be written: no empty text, for one."""
+    logits.index_fill_(-1, network.never, -torch.inf)
+    logits[..., network.special.end].masked_fill_(position == 0, -torch.inf)
+    return logits
+
+
+def _cut(state: _State, length: int) -> Tensor:
+    """The best texts where those that haven't ended end now."""
+    mean = (state.score / length).masked_fill(state.done[:, None], -torch.inf)
+    return _kept(state, mean, state.ids)[1]
+
+
+def _kept(state: _State, mean: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores and ids of the best among the ended texts and `ids`, which end now with scores `mean`."""
+    best, pick = torch.cat([state.best, mean], 1).topk(state.best.shape[1], dim=1)
+    return best, texts(torch.cat([state.ended, ids], 1), pick)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from unembed_text.network import Special
+from unembed_text.recording import Recording
 from unembed_text.vec2text.generation import beam_search
 from unembed_text.vec2text.network import GuessNetwork
 
@@ -35,20 +36,43 @@ def literal(network, states, mask, beams: int, length: int) -> list[list[int]]:
     return [text + [PAD] * (length - len(text)) for _, text in ended[:beams]]
 
 
+def made(seed: int) -> GuessNetwork:
+    """A network that ends some texts early."""
+    torch.manual_seed(seed)
+    shape = {"vocab_size": 24, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 4}
+    special = Special(pad=PAD, start=PAD, end=END)
+    network = GuessNetwork(shape, dimension=8, positions=3, hidden=8, special=special, tied=False).eval()
+    network.t5.lm_head.weight.data.normal_(std=0.6)[END] *= 5
+    return network
+
+
 @pytest.mark.parametrize("recorded", [False, True], ids=["plain", "recorded"])
 @pytest.mark.parametrize("beams", [1, 2, 5])
 @torch.no_grad()
 def test_beam_search_equals_a_literal_one(beams, recorded, monkeypatch) -> None:
     if recorded:  # as on a GPU
         monkeypatch.setattr("unembed_text.network.records", lambda *shape: True)
-    torch.manual_seed(beams)
-    shape = {"vocab_size": 24, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 4}
-    special = Special(pad=PAD, start=PAD, end=END)
-    network = GuessNetwork(shape, dimension=8, positions=3, hidden=8, special=special, tied=False).eval()
-    network.t5.lm_head.weight.data.normal_(std=0.6)[END] *= 5
+    network = made(beams)
     states, mask = network.encode(torch.randn(8, 8), None, None)
     found = beam_search(network, states, mask, beams=beams, length=7)
     wanted = [literal(network, states[row, None], mask[row, None], beams, 7) for row in range(8)]
     assert found.tolist() == wanted
     assert len({tuple(row) for row in found.flatten(0, 1).tolist()}) > 4
     assert ((found == PAD).any(-1)).any() and ((found != PAD).all(-1)).any()  # some end, some don't
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+@torch.no_grad()
+def test_searches_of_several_sizes_share_a_recording(beams, monkeypatch) -> None:
+    network = made(0)
+    batches = [network.encode(torch.randn(rows, 8), None, None) for rows in (5, 8, 1, 3, 5)]
+    plain = [beam_search(network, *batch, beams=beams, length=20) for batch in batches]
+    turns = []
+    turn = Recording.turn
+    monkeypatch.setattr(Recording, "turn", lambda self: turns.append(self) or turn(self))
+    monkeypatch.setattr("unembed_text.network.records", lambda *shape: True)
+    for batch, wanted in zip(batches, plain, strict=True):
+        assert torch.equal(beam_search(network, *batch, beams=beams, length=20), wanted)
+    assert len(set(turns)) == 1
+    assert len(turns) < 19 * len(batches)  # some end before their last turn
+    assert any((ids != PAD).all(-1).any() for ids in plain)  # some don't

@@ -1,11 +1,13 @@
-"""The two learned parts: what they write."""
+"""The two learned parts, and an editor where there is one: what they write."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from unembed.interfaces import Editor
 from unembed.inverter import Inverter
 from unembed.testing.checks._tools import corrections, equal, generator, guesses, state
 from unembed.testing.checks.embedder import embedder_repeats_itself
@@ -79,6 +81,31 @@ def codec_reads_back_what_was_proposed(inverter: Inverter, objects: Objects) -> 
     for made in (guesses(inverter, objects, 3), corrections(inverter, objects, 3)):
         signals = made.flatten(0, 1)
         equal(inverter.codec.encode(inverter.codec.decode(signals)).shape, signals.shape, "the shape read back")
+
+
+@check(corrector_leaves_its_input_alone, when=lambda inverter, objects: inverter.editor is not None)
+def editor_keeps_what_a_corrector_promises(inverter: Inverter, objects: Objects) -> None:
+    """Edits and combinations of them have the codec's shape and type, come again under a seed, change nothing given."""
+    editor, given = inverter.editor, state(inverter, objects)
+    assert editor is not None
+    edits = _made(inverter, objects, lambda: editor.correct(*given, 3, generator(inverter)), given, 3)
+    if isinstance(editor, Editor):
+        answers = inverter.embedder.embed(edits.flatten(0, 1)).view(*edits.shape[:2], -1)
+        tried = (*given, edits, answers)
+        _made(inverter, objects, partial(editor.combine, *tried, 2), tried, 2)
+
+
+def _made(
+    inverter: Inverter, objects: Objects, make: Callable[[], Tensor], given: Sequence[Tensor], count: int
+) -> Tensor:
+    """What `make` gives, once it has been found to be as candidates should be."""
+    before = [part.clone() for part in given]
+    made = make()
+    _same_kind(inverter, objects, made, count)
+    equal(made.device.type, inverter.embedder.device.type, "the device of the candidates")
+    assert all(map(torch.equal, before, given)), "what was given has changed"
+    assert torch.equal(made, make()), "two calls under one seed differ"
+    return made
 
 
 def _same_kind(inverter: Inverter, objects: Objects, made: Tensor, count: int) -> None:
