@@ -1,6 +1,7 @@
 """Texts to token ids as the embedder sees them, and back to text for people."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, ClassVar
 
 import torch
@@ -10,7 +11,7 @@ from unembed.errors import InputError
 from unembed.interfaces import SequenceCodec
 from unembed_text.detokenize import detokenize, join_pieces
 
-__all__ = ["TextCodec"]
+__all__ = ["TextCodec", "filled"]
 
 
 class TextCodec(SequenceCodec):
@@ -27,13 +28,11 @@ class TextCodec(SequenceCodec):
         self.width = width
 
     def _encode(self, objects: Sequence[Any]) -> Tensor:
-        signals = torch.full((len(objects), self.width), self.tokenizer.pad_token_id)
-        for row, ids in enumerate(self._ids(objects)):
-            if not ids:
-                raise InputError(f"input {row} holds no text: {objects[row]!r}")
-            ids = ids[: self.width]
-            signals[row, : len(ids)] = torch.tensor(ids)
-        return signals
+        rows = self._ids(objects)
+        if [] in rows:
+            row = rows.index([])
+            raise InputError(f"input {row} holds no text: {objects[row]!r}")
+        return filled(rows, self.width, self.tokenizer.pad_token_id)
 
     def _decode(self, signals: Tensor) -> list[str]:
         pad = self.tokenizer.pad_token_id
@@ -52,10 +51,7 @@ class TextCodec(SequenceCodec):
         if not 1 <= length <= self.width:
             raise InputError(f"a length must be from 1 to {self.width} tokens; got {length}")
         rows = [ids[:length] for ids in self._ids(objects) if len(ids) >= length]
-        signals = torch.full((len(rows), self.width), self.tokenizer.pad_token_id)
-        if rows:
-            signals[:, :length] = torch.tensor(rows)
-        return signals
+        return filled(rows, self.width, self.tokenizer.pad_token_id)
 
     def _lengths(self, objects: Sequence[Any]) -> list[int]:
         return [len(ids) for ids in self._ids(objects)]
@@ -65,3 +61,12 @@ class TextCodec(SequenceCodec):
             if not isinstance(text, str):
                 raise InputError(f"input {row} is no text but {type(text).__name__}")
         return self.tokenizer(list(objects), add_special_tokens=False, verbose=False)["input_ids"]
+
+
+def filled(rows: Sequence[Sequence[int]], width: int, pad: int) -> Tensor:
+    """Rows of ids, cut to `width` and padded on the right: `[N, width]`."""
+    rows = [row[:width] for row in rows]
+    sizes = torch.tensor([len(row) for row in rows], dtype=torch.long)
+    signals = torch.full((len(rows), width), pad)
+    flat = torch.tensor(list(chain.from_iterable(rows)), dtype=torch.long)
+    return signals.masked_scatter_(torch.arange(width) < sizes[:, None], flat)

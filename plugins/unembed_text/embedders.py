@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from unembed.errors import InputError, MissingExtraError
 from unembed.interfaces import Embedder
+from unembed_text.codec import filled
 from unembed_text.weights import reach_hub
 
 __all__ = ["LocalEmbedder", "OverTexts", "SentenceTransformerEmbedder", "TextEmbedder", "minilm", "text_embedder"]
@@ -112,11 +113,8 @@ class LocalEmbedder(TextEmbedder):
 
     def _signals(self, texts: Sequence[str]) -> Tensor:
         rows = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
-        rows = [row[: self.max_tokens] for row in rows]
-        signals = torch.full((len(rows), max(map(len, rows), default=0)), self.tokenizer.pad_token_id)
-        for row, ids in zip(signals, rows, strict=True):
-            row[: len(ids)] = torch.tensor(ids, dtype=torch.long)
-        return signals
+        longest = max(map(len, rows), default=0)
+        return filled(rows, min(longest, self.max_tokens), self.tokenizer.pad_token_id)
 
     def _embed(self, signals: Tensor) -> Tensor:
         pad = self.tokenizer.pad_token_id

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from unembed.errors import InputError
 from unembed.interfaces import SequenceCodec
-from unembed_text.codec import TextCodec
+from unembed_text.codec import TextCodec, filled
 
 __all__ = ["T5Codec"]
 
@@ -44,7 +43,7 @@ class T5Codec(SequenceCodec):
         if spelt.any():
             rows = [[*ids, self.end][: self.columns] for ids in self._ids(self.tokenizer, self._decode(signals[spelt]))]
             signals = signals.masked_fill(spelt[:, None], self.pad)
-            signals[spelt] = self._padded(rows).to(signals.device)
+            signals[spelt] = filled(rows, self.columns, self.pad).to(signals.device)
         return self._trimmed(signals)
 
     def _trimmed(self, signals: Tensor) -> Tensor:
@@ -85,13 +84,7 @@ class T5Codec(SequenceCodec):
             if back != text or len(rows[index]) > self.columns:
                 cut = text.encode()[: self.columns - 1].decode("utf-8", errors="ignore")
                 rows[index] = [*(self.vocabulary + byte for byte in cut.encode()), self.end]
-        return self._padded(rows)
-
-    def _padded(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        signals = torch.full((len(rows), self.columns), self.pad)
-        for signal, ids in zip(signals, rows, strict=True):
-            signal[: len(ids)] = torch.tensor(ids)
-        return signals
+        return filled(rows, self.columns, self.pad)
 
     def _read(self, rows: Sequence[Sequence[int]]) -> list[str]:
         return _texts(self.tokenizer, rows)
