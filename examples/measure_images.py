@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=4040)
     parser.add_argument("--steps", type=int, nargs="+", default=[0, 1, 2, 5, 20])
-    parser.add_argument("--effort", default="medium")
+    parser.add_argument("--effort", default="medium", choices=list(EFFORTS))
     parser.add_argument("--beam", type=int)
     parser.add_argument("--patience", type=int, help="steps without progress after which a search ends")
     parser.add_argument("--guesses", type=int, help="first guesses, in place of as many as the beam")

@@ -10,12 +10,12 @@ __all__ = ["EFFORTS", "Effort", "effort"]
 
 @dataclass(frozen=True)
 class Effort:
-    """Settings of `unembed.search`: `guesses` of 0 are as many as the beam; edits are an editor's, if there is one."""
+    """Settings of `unembed.search`; edits are made where the inverter has an editor."""
 
     steps: int
     beam: int
     branch: int
-    guesses: int = 0
+    guesses: int | None = None
     edits: int = 0
     elite: int = 1
     patience: int = PATIENCE

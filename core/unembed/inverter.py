@@ -121,7 +121,7 @@ class Inverter:
             steps=settings.steps,
             beam=settings.beam,
             branch=settings.branch,
-            guesses=settings.guesses or None,
+            guesses=settings.guesses,
             edits=settings.edits,
             elite=settings.elite,
             patience=settings.patience if patience is None else patience,

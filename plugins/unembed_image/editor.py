@@ -40,6 +40,8 @@ class Edit(Editor):
         generator: torch.Generator | None,
     ) -> Tensor:
         network = self.network
+        if generator is None:
+            generator = torch.Generator(target.device).manual_seed(0)
         lacks = network.coordinates(embedding, target) - network.coordinates(target, target)
         with torch.enable_grad():
             image = hypothesis.detach().requires_grad_()

@@ -137,7 +137,8 @@ def _single(
             total = total * kept + tl.sum(weights, 0)
             mixed = mixed * kept + tl.sum(value * weights[:, None], 0)
             top = higher
-    tl.store(out + (row * tl.num_programs(1) + head) * D + d, (mixed / total).to(out.dtype.element_ty))
+    mixed = mixed / tl.maximum(total, 1e-30)  # 0 where all is hidden: a recording's spare rows must not leave NaN
+    tl.store(out + (row * tl.num_programs(1) + head) * D + d, mixed.to(out.dtype.element_ty))
 
 
 @triton.jit(do_not_specialize=["beams", "keys"])

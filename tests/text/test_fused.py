@@ -40,6 +40,7 @@ for shape in ((7, 1, 1, 33), (1, heads, 1, 33), (7, heads, 1, 33)):
     bias[..., 20:] = -1e9
     plain = torch.softmax(query @ key.transpose(2, 3) + bias, -1) @ value
     assert torch.allclose(single_attention(query, key, value, bias), plain, atol=1e-5), shape
+assert (single_attention(query, key, value, torch.full((7, 1, 1, 33), -1e9, device=device)) == 0).all()
 query = torch.randn(7, 5, heads, width, device=device).transpose(1, 2)  # five beams
 seen = torch.rand(7, 5, 70, device=device) < 0.4
 seen[..., 0] = True
