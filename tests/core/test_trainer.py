@@ -190,3 +190,33 @@ def test_train_on_two_processes_sees_twice_the_examples(config, tmp_path) -> Non
     training = json.loads((tmp_path / "run" / "checkpoint" / "manifest.json").read_text())["training"]
     assert (training["steps"], training["examples"]) == (12, 2 * 12 * 64)
     assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
+
+
+SEVERAL = """
+import os, sys
+import torch
+from unembed.config import parse
+from unembed.testing.toy import ToyRecipe
+from unembed.training import TrainConfig, Trainer
+
+torch.set_num_threads(1)
+folder, options = sys.argv[1], dict(steps=12, round_steps=4, guess_steps=4, save_every=8, evaluate_every=12)
+config = parse(TrainConfig, {"modality": "toy", "output": folder, **options}, "test")
+made = Trainer(config, ToyRecipe({"device": "cpu", "seed": config.seed}))
+made.run()
+torch.save((made.examples, made.recipe.network.state_dict()), f"{folder}/of{os.environ['RANK']}.pt")
+"""
+
+
+@pytest.mark.slow
+def test_several_processes_train_one_network_on_batches_of_their_own(tmp_path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    script = tmp_path / "several.py"
+    script.write_text(SEVERAL)
+    found = subprocess.run([*launch, script, tmp_path], capture_output=True, text=True, timeout=300)
+    assert found.returncode == 0, found.stderr[-2000:]
+    (count, one), (again, two) = (torch.load(tmp_path / f"of{rank}.pt", weights_only=True) for rank in range(2))
+    alone = trainer(tmp_path / "alone", steps=12, round_steps=4, guess_steps=4, save_every=8, evaluate_every=12)
+    alone.run()
+    assert count == again == 2 * alone.examples
+    assert same(one, two) and not same(one, weights(alone))
