@@ -16,7 +16,7 @@ from unembed_image.proposals import halved, smoothed, unit
 
 __all__ = ["Edit"]
 
-SIZE = 0.005  # RMS of a change, the levels going from 0 to 1
+SIZE = 0.00125  # RMS of a change, the levels going from 0 to 1: less than half of one
 LIGHTEST, HEAVIEST = 0.05, 6.4  # damping, over the mean square length of what the changes do to the embedding
 
 

@@ -69,7 +69,7 @@ def test_a_search_over_edits_finds_a_colour() -> None:
             edit=edit.correct,
             combine=edit.combine,
             similarity=lambda a, b: F.cosine_similarity(a, b),
-            steps=20,
+            steps=120,
             beam=1,
             edits=edits,
         )
