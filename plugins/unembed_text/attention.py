@@ -9,7 +9,7 @@ try:
 except ImportError:  # Triton comes with the CUDA builds of torch
     fused = fused_decoding = None  # type: ignore[assignment]
 
-__all__ = ["append", "attend", "cross_attention", "logsumexp", "merge_heads", "own_attention", "split_heads"]
+__all__ = ["attend", "cross_attention", "grow", "logsumexp", "merge_heads", "own_attention", "split_heads"]
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -50,11 +50,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, seen: Tensor
     `seen` `[N, L, S]` says which keys each query may look at: all, if it is None.
     """
     # T5 doesn't scale the scores; its initialisation does.
-    length, keys, width = query.shape[2], key.shape[2], key.shape[3]
-    kernels = fused_decoding is not None and query.is_cuda and bias.shape[2] == 1
-    if kernels and length == 1 and seen is None and fused.fits(1, keys, width):
-        return fused_decoding.single_attention(query, key, value, bias)
-    if kernels and not torch.is_grad_enabled() and fused.fits(length, 1, width):
+    length = query.shape[2]
+    if decodes(query) and bias.shape[2] == 1:
+        if length == 1 and seen is None:
+            return fused_decoding.single_attention(query, key, value, bias)
         return fused_decoding.beam_attention(query, key, value, bias, seen)
     if seen is not None:
         bias = bias.masked_fill(~seen[:, None], -1e9)
@@ -68,13 +67,35 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, seen: Tensor
     return (scores.softmax(-1).to(value.dtype) @ value)[:, :, :length]
 
 
-def append(keys: Tensor, values: Tensor, key: Tensor, value: Tensor, where: Tensor) -> None:
-    """Write `key` and `value` `[N, H, B, d]` to the slots `where` `[B]` of buffers `[N, H, S, d]`."""
-    if fused_decoding is not None and keys.is_cuda and key.shape[3] in (16, 32, 64, 128):
+def grow(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    where: Tensor,
+    bias: Tensor,
+    seen: Tensor | None = None,
+) -> Tensor:
+    """`attend` of beams `[N, H, B, d]` to buffers `[N, H, S, d]`, once their keys and values are in the slots `where`.
+
+    As many slots are read as `bias` has. It hides those after `where` `[B]`, and nothing from a lone beam but those.
+    """
+    if decodes(query) and query.shape[2] == 1 and seen is None:
+        return fused_decoding.lone_attention(query, key, value, keys, values, where, bias)
+    if decodes(query):
         fused_decoding.append(keys, values, key, value, where)
     else:
         keys.index_copy_(2, where, key)
         values.index_copy_(2, where, value)
+    end = bias.shape[-1]
+    return attend(query, keys[:, :, :end], values[:, :, :end], bias, seen)
+
+
+def decodes(query: Tensor) -> bool:
+    """Whether the kernels for decoding take queries `[N, H, B, d]`; they have no gradient."""
+    usable = fused_decoding is not None and query.is_cuda and not torch.is_grad_enabled()
+    return usable and fused.fits(query.shape[2], 1, query.shape[3])
 
 
 def logsumexp(x: Tensor) -> Tensor:

@@ -10,9 +10,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["append", "beam_attention", "logsumexp", "single_attention"]
+__all__ = ["append", "beam_attention", "logsumexp", "lone_attention", "single_attention"]
 
-TILE = 64  # slots looked at together
+TILE = 64  # slots that beams look at together
+LANES = 16  # slots that one query looks at together: few, so that a warp does and many fit a multiprocessor
 HIDDEN = tl.constexpr(-1e8)  # a bias below it hides its position
 
 
@@ -35,11 +36,30 @@ def logsumexp(x: Tensor) -> Tensor:
     return out.view(x.shape[:-1])
 
 
+def lone_attention(
+    query: Tensor, key: Tensor, value: Tensor, keys: Tensor, values: Tensor, where: Tensor, bias: Tensor
+) -> Tensor:
+    """`append` of one beam, and its attention to what it wrote and to all slots before, without a gradient.
+
+    `query`, `key` and `value` are `[R, H, 1, d]`, `where` is `[1]`; `bias` broadcasts to `[R, H, 1, slots]`, with at
+    least as many slots as there are now. The result is `[R, H, 1, d]`.
+    """
+    rows, heads, _, width = query.shape
+    bias = bias.expand(rows, heads, 1, -1)
+    out = query.new_empty(query.shape)
+    _lone[(rows, heads)](
+        query, key, value, keys, values, where, bias, out,
+        *query.stride()[:2], *key.stride()[:2], *value.stride()[:2], *keys.stride()[:3], *values.stride()[:3],
+        bias.stride(0), bias.stride(1), bias.stride(3), TK=LANES, D=width, num_warps=1,
+    )  # fmt: skip
+    return out
+
+
 @torch.library.triton_op("unembed_text::single_attention", mutates_args=())
 def single_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """Attention of one query a row `[R, H, 1, d]` to `key` and `value` `[R, H, S, d]`, without a gradient.
 
-    `bias` broadcasts to the scores `[R, H, 1, S]`. Each key and value that it doesn't hide is read once.
+    `bias` broadcasts to the scores `[R, H, 1, S]`. Each key and value up to the last that it doesn't hide is read once.
     """
     rows, heads, _, width = query.shape
     bias = bias.expand(rows, heads, 1, key.shape[2])
@@ -57,9 +77,10 @@ def single_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) ->
         bias.stride(1),
         bias.stride(3),
         key.shape[2],
-        TK=32,  # small, so that many programs fit a multiprocessor
+        SPAN=128,
+        TK=LANES,
         D=width,
-        num_warps=2,
+        num_warps=1,
     )
     return out
 
@@ -113,32 +134,76 @@ def _append(
     tl.store(values + row * vs_row + head * vs_head + slot * vs_place + d, value, mask=i < beams)
 
 
+@triton.jit
+def _lone(
+    q, k, v, keys, values, where, bias, out, q_row, q_head, k_row, k_head, v_row, v_head,
+    ks_row, ks_head, ks_place, vs_row, vs_head, vs_place, b_row, b_head, b_place, TK: tl.constexpr, D: tl.constexpr,
+):  # fmt: skip
+    row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    d = tl.arange(0, D)
+    slot = tl.load(where).to(tl.int32)
+    query = tl.load(q + row * q_row + head * q_head + d).to(tl.float32)
+    key = tl.load(k + row * k_row + head * k_head + d)
+    value = tl.load(v + row * v_row + head * v_head + d)
+    keys += row * ks_row + head * ks_head
+    values += row * vs_row + head * vs_head
+    bias += row * b_row + head * b_head
+    added = tl.load(bias + slot * b_place)
+    tl.store(keys + slot * ks_place + d, key)
+    tl.store(values + slot * vs_place + d, value)
+    top, total, mixed = _summed(query, keys, values, bias, ks_place, vs_place, b_place, slot, TK, D)
+    score = tl.sum(key.to(tl.float32) * query, 0) + added  # what was just written is at hand
+    higher = tl.maximum(top, score)
+    weight, kept = tl.exp(score - higher), tl.exp(top - higher)
+    mixed = (mixed * kept + value.to(tl.float32) * weight) / (total * kept + weight)
+    tl.store(out + (row * tl.num_programs(1) + head) * D + d, mixed.to(out.dtype.element_ty))
+
+
 @triton.jit(do_not_specialize=["keys"])
 def _single(
     q, k, v, bias, out, q_row, q_head, k_row, k_head, k_place, v_row, v_head, v_place, b_row, b_head, b_place, keys,
-    TK: tl.constexpr, D: tl.constexpr,
+    SPAN: tl.constexpr, TK: tl.constexpr, D: tl.constexpr,
 ):  # fmt: skip
     row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
     d = tl.arange(0, D)
     query = tl.load(q + row * q_row + head * q_head + d).to(tl.float32)
-    at_k, at_v = row * k_row + head * k_head, row * v_row + head * v_head
-    top, total = -1e30, 0.0
-    mixed = tl.zeros([D], tl.float32)
-    for start in range(0, keys, TK):
-        j = start + tl.arange(0, TK)
-        added = tl.load(bias + row * b_row + head * b_head + j * b_place, mask=j < keys, other=-1e30)
-        if tl.max(added, 0) > HIDDEN:  # what is hidden isn't fetched
-            seen = (added > HIDDEN)[:, None]
-            key = tl.load(k + at_k + j[:, None] * k_place + d[None, :], mask=seen, other=0.0).to(tl.float32)
-            value = tl.load(v + at_v + j[:, None] * v_place + d[None, :], mask=seen, other=0.0).to(tl.float32)
-            scores = tl.sum(key * query[None, :], 1) + added
-            higher = tl.maximum(top, tl.max(scores, 0))
-            weights, kept = tl.exp(scores - higher), tl.exp(top - higher)
-            total = total * kept + tl.sum(weights, 0)
-            mixed = mixed * kept + tl.sum(value * weights[:, None], 0)
-            top = higher
+    k += row * k_row + head * k_head
+    v += row * v_row + head * v_head
+    bias += row * b_row + head * b_head
+    last = tl.zeros([SPAN], tl.int32)
+    for start in range(0, keys, SPAN):
+        j = start + tl.arange(0, SPAN)
+        shown = tl.load(bias + j * b_place, mask=j < keys, other=-1e30) > HIDDEN
+        last = tl.where(shown, j + 1, last)
+    end = tl.max(last, 0)  # what is hidden from there on isn't fetched
+    _, total, mixed = _summed(query, k, v, bias, k_place, v_place, b_place, end, TK, D)
     mixed = mixed / tl.maximum(total, 1e-30)  # 0 where all is hidden: a recording's spare rows must not leave NaN
     tl.store(out + (row * tl.num_programs(1) + head) * D + d, mixed.to(out.dtype.element_ty))
+
+
+@triton.jit
+def _summed(query, k, v, bias, k_place, v_place, b_place, end, TK: tl.constexpr, D: tl.constexpr):
+    # The highest score of the places before `end`, and sums over them relative to it: of weights, of weighted values.
+    # Each lane adds up its own places; what lanes have meets after the loop, where tiles needn't wait for it.
+    lane, d = tl.arange(0, TK), tl.arange(0, D)[None, :]
+    top = tl.full([TK], -1e30, tl.float32)
+    total = tl.zeros([TK], tl.float32)
+    mixed = tl.zeros([TK, D], tl.float32)
+    for start in tl.range(0, end, TK, num_stages=3):  # with stages, the next tiles are fetched meanwhile
+        j = start + lane
+        inside, at = j < end, j[:, None]
+        added = tl.load(bias + j * b_place, mask=inside, other=-1e30)
+        key = tl.load(k + at * k_place + d, mask=inside[:, None], other=0.0).to(tl.float32)
+        value = tl.load(v + at * v_place + d, mask=inside[:, None], other=0.0).to(tl.float32)
+        scores = tl.sum(key * query[None, :], 1) + added
+        higher = tl.maximum(top, scores)
+        weights, kept = tl.exp(scores - higher), tl.exp(top - higher)
+        total = total * kept + weights
+        mixed = mixed * kept[:, None] + value * weights[:, None]
+        top = higher
+    highest = tl.max(top, 0)
+    share = tl.exp(top - highest)
+    return highest, tl.sum(total * share, 0), tl.sum(mixed * share[:, None], 0)
 
 
 @triton.jit(do_not_specialize=["beams", "keys"])

@@ -99,18 +99,18 @@ def project(x: Tensor, heads: int, weights: Sequence[Sequence[Tensor]]) -> tuple
 
 def finish(
     x: Tensor,
-    query: Tensor,
-    own: tuple[Tensor, Tensor],
-    bias: Tensor,
-    seen: Tensor | None,
+    mixed: Tensor,
     cross: tuple[Tensor, Tensor],
     mask: Tensor,
     heads: int,
     weights: Sequence[Sequence[Tensor]],
 ) -> Tensor:
-    """A decoding step's layer after `project`; beams stand where positions stand in training. May write into `x`."""
+    """A decoding step's layer after its attention `mixed` `[N, H, B, d]` to itself. May write into `x`.
+
+    Beams stand where positions stand in training.
+    """
     (*_, own_out), (scale, q, _, _, out), feed = weights
-    x = _plus(x, merge_heads(attend(query, *own, bias, seen)), own_out)
+    x = _plus(x, merge_heads(mixed), own_out)
     query = split_heads(F.linear(norm(scale, x), q), heads)
     x = _plus(x, merge_heads(attend(query, *cross, mask)), out)
     scale, *enter, out = feed

@@ -20,7 +20,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Block, T5LayerNorm
 
 from unembed_text import layers
-from unembed_text.attention import append, split_heads
+from unembed_text.attention import grow, split_heads
 from unembed_text.layers import joined, norm, weights_of
 from unembed_text.recording import Follow, Pairs, Recording, Recordings, records, reordered
 
@@ -275,17 +275,16 @@ class T5Network(nn.Module, ABC):
     ) -> Tensor:
         """What `step` does: keys and values go to the slots `where` of `own`; as many as `bias` has are read.
 
-        `bias` and `seen` are as `attend` takes them.
+        `bias` and `seen` are as `grow` takes them.
         """
-        decoder, end = self.t5.decoder, bias.shape[-1]
+        decoder = self.t5.decoder
         x = _working(self.t5.shared(ids))
         with self._as_stored(x) as x:
             for block, (keys, values), pair in zip(decoder.block, own, cross, strict=True):
                 weights = weights_of(block)
                 query, key, value = self.project(x, self.heads, weights)
-                append(keys, values, key, value, where)
-                read = keys[:, :, :end], values[:, :, :end]
-                x = self.finish(x, query, read, bias, seen, pair, mask, self.heads, weights)
+                mixed = grow(query, key, value, keys, values, where, bias, seen)
+                x = self.finish(x, mixed, pair, mask, self.heads, weights)
             return norm(decoder.final_layer_norm.weight * self.scale, x)
 
     @contextmanager

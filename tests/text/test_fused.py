@@ -10,7 +10,7 @@ CHECK = """
 import torch
 from unembed_text.attention import attend, merge_heads, split_heads
 from unembed_text.fused import fits, fused_attention
-from unembed_text.fused_decoding import append, beam_attention, logsumexp, single_attention
+from unembed_text.fused_decoding import append, beam_attention, logsumexp, lone_attention, single_attention
 
 torch.manual_seed(0)
 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -40,6 +40,25 @@ for shape in ((7, 1, 1, 33), (1, heads, 1, 33), (7, heads, 1, 33)):
     bias[..., 20:] = -1e9
     plain = torch.softmax(query @ key.transpose(2, 3) + bias, -1) @ value
     assert torch.allclose(single_attention(query, key, value, bias), plain, atol=1e-5), shape
+key, value = torch.randn(2, 7, heads, 150, width, device=device)  # more keys than a tile has
+for shown in (40, 64, 150):
+    bias = torch.randn(7, 1, 1, 150, device=device)
+    bias[..., :3] = bias[..., shown:] = -1e9
+    plain = torch.softmax(query @ key.transpose(2, 3) + bias, -1) @ value
+    assert torch.allclose(single_attention(query, key, value, bias), plain, atol=1e-5), shown
+new = torch.randn(2, 7, 1, 3, heads * width, device=device)[..., 1, :]
+new = [split_heads(part, heads) for part in new]
+for slot in (0, 1, 31, 32, 33, 69):
+    bias = torch.randn(1, heads, 1, 80, device=device)
+    bias[..., slot + 1 :] = -1e9
+    buffers = torch.randn(2, 7, heads, 80, width, device=device)
+    buffers[..., slot:, :] = torch.nan  # what isn't written yet isn't looked at
+    where = torch.tensor([slot], device=device)
+    plain = [part.index_copy(2, where, given) for part, given in zip(buffers, new)]
+    mixed = attend(query, *(part[:, :, : slot + 1] for part in plain), bias[..., : slot + 1])
+    assert torch.allclose(lone_attention(query, *new, *buffers, where, bias), mixed, atol=1e-5), slot
+    assert all(torch.equal(part[:, :, : slot + 1], wanted[:, :, : slot + 1]) for part, wanted in zip(buffers, plain))
+key, value = torch.randn(2, 7, heads, 33, width, device=device)
 assert (single_attention(query, key, value, torch.full((7, 1, 1, 33), -1e9, device=device)) == 0).all()
 query = torch.randn(7, 5, heads, width, device=device).transpose(1, 2)  # five beams
 seen = torch.rand(7, 5, 70, device=device) < 0.4

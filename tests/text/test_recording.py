@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from unembed_text import network as module
+from unembed_text.attention import grow
 from unembed_text.generation import beam_search
 from unembed_text.network import InversionNetwork, Special, stored_for
 
@@ -110,6 +111,24 @@ def test_replayed_graphs_equal_plain_turns(beams) -> None:
     assert recording.graph is not None
     for a, b in zip(found, plain, strict=True):
         assert (a - b).norm() < 0.02 * b.norm()
+
+
+@pytest.mark.gpu
+@torch.no_grad()
+@pytest.mark.parametrize("slot", [0, 31, 32, 77])
+def test_a_lone_beam_grows_as_attention_written_out_says(slot) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    torch.manual_seed(slot)
+    new = torch.randn(3, 256, 12, 1, 64).bfloat16()
+    buffers, bias = torch.randn(2, 256, 12, 128, 64).bfloat16(), torch.randn(1, 12, 1, 128)
+    bias[..., slot + 1 :] = -1e9
+    moved = [part.cuda() for part in buffers]  # written into on either device
+    given = torch.tensor([slot]), bias
+    found = grow(*new.cuda(), *moved, *(part.cuda() for part in given)).float().cpu()
+    wanted = grow(*new, *buffers, *given).float()
+    assert (found - wanted).norm() < 0.01 * wanted.norm()
+    assert all(torch.equal(a.cpu(), b) for a, b in zip(moved, buffers, strict=True))
 
 
 @pytest.mark.gpu
