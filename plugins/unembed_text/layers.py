@@ -1,6 +1,7 @@
 """The network's layers as functions of tensors, so that one compilation of each serves all blocks."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ __all__ = [
     "norm",
     "pick",
     "project",
+    "rectified",
     "token_loss",
     "weights_of",
 ]
@@ -117,6 +119,16 @@ def finish(
     return _plus(x, _entered(norm(scale, x), enter), out)
 
 
+def rectified(x: Tensor, weight: Tensor) -> Tensor:
+    """F.relu(F.linear(x, weight)): in one kernel where weights are as inference on a GPU stores them."""
+    plain = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type)
+    if plain or not x.is_cuda or not x.dtype == weight.dtype == torch.bfloat16:
+        return F.relu(F.linear(x, weight))
+    # An operator for torch's own use, of which cuBLASLt has a kernel where it adds a bias.
+    made = torch._addmm_activation(_nothing(len(weight), weight.device), x.flatten(0, 1), weight.t())
+    return made.view(*x.shape[:2], -1)
+
+
 def token_loss(x: Tensor, weight: Tensor, labels: Tensor, pad: int) -> Tensor:
     """Mean cross-entropy of `labels` after hidden states `x`, padding left out."""
     return F.cross_entropy(_logits(x.flatten(0, 1), weight), labels.flatten(), ignore_index=pad)
@@ -174,9 +186,15 @@ def _feed(x: Tensor, weights: Sequence[Tensor], training: bool) -> Tensor:
 def _entered(x: Tensor, weights: Sequence[Tensor], training: bool = False) -> Tensor:
     """The wide half of a feed-forward network."""
     if len(weights) == 1:  # T5's first version
-        return F.relu(F.linear(x, weights[0]))
+        return rectified(x, weights[0])
     enter, gate = _joint(x, weights, training).chunk(2, -1)
     return F.gelu(enter, approximate="tanh") * gate
+
+
+@cache
+def _nothing(size: int, device: torch.device) -> Tensor:
+    """A bias of zeros, which recorded graphs may keep reading."""
+    return torch.zeros(size, dtype=torch.bfloat16, device=device)
 
 
 def _plus(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unembed_text.layers import drop, joined, weights_of
+from unembed_text.layers import drop, joined, rectified, weights_of
 
 
 def seed(value: int) -> torch.Tensor:
@@ -84,3 +84,15 @@ def test_joined_weights_give_what_apart_ones_do_and_move_with_the_network(traina
         attention = block.layer[0].SelfAttention
         parts = [part.weight for part in (attention.q, attention.k, attention.v)]
         assert torch.equal(weights_of(block)[0][1], torch.cat(parts)) and parts[0].dtype == torch.float64
+
+
+@pytest.mark.gpu
+@torch.no_grad()
+@pytest.mark.parametrize("shape", [(1, 1, 64), (256, 1, 768), (7, 33, 768)])
+def test_arectified_product_is_what_two_kernels_make(shape) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    x, weight = (torch.randn(size, device="cuda").bfloat16() for size in (shape, (96, shape[2])))
+    plain = torch.relu(torch.nn.functional.linear(x.float(), weight.float()))
+    found = rectified(x, weight)
+    assert found.shape == plain.shape and (found - plain).norm() < 0.01 * plain.norm()
