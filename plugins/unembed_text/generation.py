@@ -141,11 +141,14 @@ def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor, *, beam
     return result
 
 
-def _longer(network: T5Network, hidden: Tensor, state: _State, position: Tensor, beams: int) -> tuple[_State, Tensor]:
+def _longer(
+    network: T5Network, hidden: Tensor, state: _State, position: Tensor, beams: int, first: bool
+) -> tuple[_State, Tensor]:
     """The best texts one token longer, and their parents: see `Follow`."""
     pad, end = network.special.pad, network.special.end
     logits = network.logits(hidden)
-    logits[..., end].masked_fill_(position == 0, -torch.inf)  # no empty text
+    if first:
+        logits[..., end] = -torch.inf  # no empty text
     base = (state.score - logsumexp(logits)).masked_fill(state.done, -torch.inf)
     ended = state.score.masked_fill(~state.done, -torch.inf)
     score, parent, last = children(logits, base, ended, count=beams, pad=pad)

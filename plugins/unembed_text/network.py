@@ -246,8 +246,9 @@ class T5Network(nn.Module, ABC):
             return cache.recording.turn()
         position = torch.full((1,), cache.length, device=cache.places.device)
         hidden = self.step(state.last, cache)
-        state, parent = cache.follow(self, hidden, state, position, cache.beams)
-        cache.reorder(parent)
+        state, parent = cache.follow(self, hidden, state, position, cache.beams, cache.length == 1)
+        if parent is not None:
+            cache.reorder(parent)
         return state
 
     def step(self, ids: Tensor, cache: Cache) -> Tensor:

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Follow", "Pairs", "Recording", "Recordings", "records", "reordered"]
 
-# What a search does with a token's hidden states: `follow(network, hidden, state, position, beams)`, with `hidden`
-# `[R, B, width]` and `position` `[1]`, gives the new state and the beams that its texts are children of, `[R, beams]`.
-# A state is a named tuple of tensors, rows first, with the tokens to read next as `last` `[R, B]`. Nothing given is
-# modified, and the device is asked nothing.
-Follow = Callable[[Any, Tensor, Any, Tensor, int], tuple[Any, Tensor]]
+# What a search does with a token's hidden states: `follow(network, hidden, state, position, beams, first)`, with
+# `hidden` `[R, B, width]` and `position` `[1]`, 0 where `first` says so, gives the new state and the beams that its
+# texts are children of, `[R, beams]`: None if all stay where they are. A state is a named tuple of tensors, rows first,
+# with the tokens to read next as `last` `[R, B]`. The device is asked nothing, and a state is written into only where
+# doing all of it again gives the same.
+Follow = Callable[[Any, Tensor, Any, Tensor, int, bool], tuple[Any, Tensor | None]]
 Pairs = list[tuple[Tensor, Tensor]]  # keys and values, a pair a layer
 
 SLOTS = 2**16  # of all rows together; with more a GPU is busy anyway, and buffers are large
@@ -52,7 +53,8 @@ class Recording:
         heads, width = key.shape[1], key.shape[3]
         positions = 1 + -(-slots // beams)
         self.network, self.follow = network, follow
-        self.places, self.table = places, network.own_bias(positions, positions)
+        future = places > torch.arange(positions, device=device)[:, None]
+        self.biases = network.own_bias(positions, positions)[..., places].masked_fill(future, -1e9)  # a row a position
         self.own: Pairs = [_pair(key, rows, heads, slots, width) for _ in cross]
         self.cross: Pairs = [_pair(key, rows, heads, states, width) for _ in cross]
         self.mask = torch.zeros(rows, 1, 1, states, device=device)
@@ -96,21 +98,20 @@ class Recording:
             self.graph.replay()
         return self.given
 
-    def _turned(self) -> tuple[Any, Tensor]:
+    def _turned(self) -> tuple[Any, Tensor | None]:
         """State and parents after one more token; doing it twice before `_write` is as doing it once."""
         beams = self.lineage.shape[1]
-        bias = self.table.index_select(2, self.position).index_select(3, self.places.clamp_max(self.position))
-        bias = bias.masked_fill(self.places > self.position, -1e9)
-        where = self.position * beams + self.offsets
-        self.lineage.index_copy_(2, where, self.themselves)
-        seen = None if beams == 1 else self.lineage
+        bias, where, seen = self.biases.index_select(2, self.position), self.position, None
+        if beams > 1:  # a lone beam has all of the past
+            where, seen = self.position * beams + self.offsets, self.lineage
+            seen.index_copy_(2, where, self.themselves)
         hidden = self.network.decoded(self.state.last, bias, seen, where, self.own, self.cross, self.mask)
-        return self.follow(self.network, hidden, self.state, self.position, beams)
+        return self.follow(self.network, hidden, self.state, self.position, beams, False)
 
-    def _write(self, state: Any, parent: Tensor) -> None:
+    def _write(self, state: Any, parent: Tensor | None) -> None:
         for buffer, part in zip(self.state, state, strict=True):
-            buffer.copy_(part)
-        if parent.shape[1] > 1:
+            buffer.copy_(part)  # of itself: nothing is done
+        if parent is not None:
             self.lineage.copy_(reordered(self.lineage, parent))
         self.position.add_(1)
 

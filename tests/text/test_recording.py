@@ -39,7 +39,7 @@ class Walk(NamedTuple):
     met: torch.Tensor  # [R, LENGTH, beams, width]
 
 
-def walk(net, hidden, state: Walk, position, beams: int):
+def walk(net, hidden, state: Walk, position, beams: int, first: bool):
     """See `Follow`."""
     last, parent = (x.index_select(1, position)[:, 0] for x in (state.tokens, state.parents))
     hidden = hidden.float().expand(-1, beams, -1)[:, None]

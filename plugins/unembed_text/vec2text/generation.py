@@ -48,7 +48,7 @@ def beam_search(network: T5Network, states: Tensor, mask: Tensor, *, beams: int,
     cache = network.start(states, mask, beams=beams, length=length, follow=_longer if beams > 1 else _likeliest)
     last = torch.full((rows, 1), network.special.start, device=device)
     done = torch.zeros(rows, dtype=torch.bool, device=device)
-    state: _State | _Lone = _Lone(last, result, done)
+    state: _State | _Lone = _Lone(last, result.clone(), done)
     if beams > 1:
         score, best = torch.zeros(rows, 1, device=device), torch.full((rows, beams), -torch.inf, device=device)
         state = _State(last, score, result[:, :1], best, result, done)
@@ -68,19 +68,24 @@ def beam_search(network: T5Network, states: Tensor, mask: Tensor, *, beams: int,
     return result
 
 
-def _likeliest(network: T5Network, hidden: Tensor, state: _Lone, position: Tensor, beams: int) -> tuple[_Lone, Tensor]:
+def _likeliest(
+    network: T5Network, hidden: Tensor, state: _Lone, position: Tensor, beams: int, first: bool
+) -> tuple[_Lone, None]:
     """The texts after one more token, where there is one beam: the first end is the best one."""
-    token = _allowed(network, F.linear(hidden, network.t5.lm_head.weight), position).argmax(-1)
-    done = state.done | (token[:, 0] == network.special.end)
-    last = token.masked_fill(done[:, None], network.special.pad)
-    return _Lone(last, state.ended.index_copy(2, position, last[..., None]), done), torch.zeros_like(token)
+    last = _allowed(network, F.linear(hidden, network.t5.lm_head.weight), first).argmax(-1)
+    # In place, as little as a turn computes here: once a row is done it stays so, and a token its position's.
+    done = state.done.logical_or_(last[:, 0] == network.special.end)
+    last.masked_fill_(done[:, None], network.special.pad)
+    return _Lone(last, state.ended.index_copy_(2, position, last[..., None]), done), None
 
 
-def _longer(network: T5Network, hidden: Tensor, state: _State, position: Tensor, beams: int) -> tuple[_State, Tensor]:
+def _longer(
+    network: T5Network, hidden: Tensor, state: _State, position: Tensor, beams: int, first: bool
+) -> tuple[_State, Tensor]:
     """The texts after one more token, and their parents: see `Follow`."""
     logits = F.linear(hidden, network.t5.lm_head.weight)
     whole = logsumexp(logits)  # what may not be written has its share too
-    logits = _allowed(network, logits, position)
+    logits = _allowed(network, logits, first)
     value, parent, token = children(logits, state.score - whole, count=2 * beams)
     mean, ends = value / (position + 1), token == network.special.end
     counts = ends & (torch.arange(ends.shape[1], device=ends.device) < beams) & ~state.done[:, None]
@@ -94,10 +99,11 @@ def _longer(network: T5Network, hidden: Tensor, state: _State, position: Tensor,
     return _State(last, score, grown(state.ids, parent, last, position), best, ended, done), parent
 
 
-def _allowed(network: T5Network, logits: Tensor, position: Tensor) -> Tensor:
+def _allowed(network: T5Network, logits: Tensor, first: bool) -> Tensor:
     """`logits` `[R, B, V]`, in place, with −∞ for what may not be written: no empty text, for one."""
     logits.index_fill_(-1, network.never, -torch.inf)
-    logits[..., network.special.end].masked_fill_(position == 0, -torch.inf)
+    if first:
+        logits[..., network.special.end] = -torch.inf
     return logits
 
 
