@@ -197,6 +197,8 @@ def run_same(job: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(job["threads"])
     inverter = unembed.load(job["imported"], device=job["device"])
     hypothesizer, corrector, embedder = inverter.hypothesizer, inverter.corrector, inverter.embedder
+    if job["device"] == "cuda":
+        embedder.texts = embedder.texts.halved(torch.bfloat16)
     vectors = torch.tensor(job["vectors"], device=job["device"])
     longest = hypothesizer.length
     serial = itertools.count()
@@ -208,21 +210,20 @@ def run_same(job: dict[str, Any]) -> dict[str, Any]:
 
     def invert(steps: int, beam: int) -> tuple[list[str], float]:
         hypothesizer.length = hypothesizer.tokens if steps else longest
-        with torch.autocast(job["device"], torch.bfloat16, enabled=job["device"] == "cuda"):
-            found = unembed.search(
-                vectors,
-                embed=lambda signals: embedder.embed(signals[:, :-2]),
-                hypothesize=lambda target, count, draws: marked(hypothesizer.hypothesize(target, count, draws)),
-                correct=lambda target, signals, embedding, count, draws: marked(
-                    corrector.correct(target, signals[:, :-2], embedding, count, draws)
-                ),
-                similarity=embedder.similarity,
-                steps=steps,
-                beam=beam,
-                patience=steps + 2,
-                tolerance=-10.0,
-                chunk_size=job["batch"] * beam,
-            )
+        found = unembed.search(
+            vectors,
+            embed=lambda signals: embedder.embed(signals[:, :-2]),
+            hypothesize=lambda target, count, draws: marked(hypothesizer.hypothesize(target, count, draws)),
+            correct=lambda target, signals, embedding, count, draws: marked(
+                corrector.correct(target, signals[:, :-2], embedding, count, draws)
+            ),
+            similarity=embedder.similarity,
+            steps=steps,
+            beam=beam,
+            patience=steps + 2,
+            tolerance=-10.0,
+            chunk_size=job["batch"] * beam,
+        )
         texts = inverter.codec.decode(found.signals[:, :-2])
         assert set(found.steps.tolist()) == {steps}
         return texts, steps
