@@ -122,7 +122,8 @@ def finish(
 def rectified(x: Tensor, weight: Tensor) -> Tensor:
     """F.relu(F.linear(x, weight)): in one kernel where weights are as inference on a GPU stores them."""
     plain = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type)
-    if plain or not x.is_cuda or not x.dtype == weight.dtype == torch.bfloat16:
+    fused = hasattr(torch, "_addmm_activation") and x.is_cuda and x.dtype == weight.dtype == torch.bfloat16
+    if plain or not fused:
         return F.relu(F.linear(x, weight))
     # An operator for torch's own use, of which cuBLASLt has a kernel where it adds a bias.
     made = torch._addmm_activation(_nothing(len(weight), weight.device), x.flatten(0, 1), weight.t())

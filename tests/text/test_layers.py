@@ -89,7 +89,7 @@ def test_joined_weights_give_what_apart_ones_do_and_move_with_the_network(traina
 @pytest.mark.gpu
 @torch.no_grad()
 @pytest.mark.parametrize("shape", [(1, 1, 64), (256, 1, 768), (7, 33, 768)])
-def test_arectified_product_is_what_two_kernels_make(shape) -> None:
+def test_a_rectified_product_is_what_two_kernels_make(shape) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     x, weight = (torch.randn(size, device="cuda").bfloat16() for size in (shape, (96, shape[2])))
