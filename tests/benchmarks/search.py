@@ -20,8 +20,8 @@ SETTINGS = {
     "many parents, edits": Effort(steps=30, beam=32, branch=4, edits=64, elite=2, patience=6, max_queries=5000),
     "no edits": Effort(steps=30, beam=8, branch=32, patience=6, max_queries=5000),
     "few edits": Effort(steps=30, beam=8, branch=32, edits=16, elite=2, patience=6, max_queries=5000),
-    "more corrections": Effort(steps=30, beam=8, branch=64, edits=64, elite=2, patience=6, max_queries=5000),
-    "both": Effort(steps=30, beam=8, branch=64, edits=16, elite=2, patience=6, max_queries=5000),
+    "more edits": Effort(steps=30, beam=8, branch=32, edits=64, elite=2, patience=6, max_queries=5000),
+    "more of both": Effort(steps=30, beam=8, branch=64, edits=64, elite=2, patience=6, max_queries=5000),
 }
 
 

@@ -5,6 +5,7 @@ import torch
 
 from unembed.errors import InputError
 from unembed.evaluation import evaluate, evaluate_steps
+from unembed.metrics import Metric
 from unembed.testing.toy import toy_inverter, words
 
 
@@ -61,3 +62,19 @@ def test_no_numbers_of_steps_are_refused() -> None:
     inverter = toy_inverter()
     with pytest.raises(InputError, match="numbers of steps"):
         evaluate_steps(inverter, inverter.codec.encode(words(2)), ())
+
+
+class Lacking(Metric):
+    def statistics(self, references, reconstructions):
+        raise InputError("the judge isn't installed")
+
+    def aggregate(self, sums):
+        return 0.0
+
+
+def test_what_a_measure_lacks_is_said_before_the_search() -> None:
+    inverter = toy_inverter()
+    inverter.metrics["lacking"] = Lacking()
+    signals = inverter.codec.encode(words(4, seed=1))
+    with pytest.raises(InputError, match="judge"):
+        evaluate(inverter, signals, on_step=lambda step: pytest.fail("a search began"))
