@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--beam", type=int)
     parser.add_argument("--patience", type=int, help="steps without progress after which a search ends")
     parser.add_argument("--guesses", type=int, help="first guesses, in place of as many as the beam")
-    parser.add_argument("--edits", type=int, help="half of those tried of the best image, in place of the effort's own")
+    parser.add_argument("--edits", type=int, help="edits tried a step, in place of the effort's own")
     parser.add_argument("--max-queries", type=int)
     parser.add_argument("--at-once", type=int, default=1024, help="images searched for together")
     parser.add_argument("--grid", type=Path, help="where to write the picture (.jpg, .png or .webp)")
@@ -77,7 +77,7 @@ def main() -> None:
     if options.compile and isinstance(inverter.hypothesizer, Guess):
         compiled(inverter.hypothesizer.network)
     more = {key: value for key in ("guesses", "edits") if (value := getattr(options, key)) is not None}
-    EFFORTS[options.effort] = replace(EFFORTS[options.effort], **more)
+    inverter.efforts[options.effort] = replace(inverter.efforts[options.effort], **more)
     signals = inverter.codec.encode(read_images(options.data)[: options.samples])
     began = time.monotonic()
 

@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from unembed.checkpoint import Manifest, load_checkpoint, save_checkpoint
     from unembed.config import Config, parse
+    from unembed.effort import Effort
     from unembed.errors import (
         CheckpointError,
         ConfigError,
@@ -44,6 +45,7 @@ __all__ = [
     "Corrector",
     "CostLimitError",
     "Editor",
+    "Effort",
     "Embedder",
     "EmbedderMismatchError",
     "EmbedderSpec",
@@ -85,6 +87,7 @@ __all__ = [
 _HOME = {
     "checkpoint": ("Manifest", "load_checkpoint", "save_checkpoint"),
     "config": ("Config", "parse"),
+    "effort": ("Effort",),
     "errors": (
         "CheckpointError",
         "ConfigError",

@@ -8,5 +8,6 @@ CHUNK_SIZE = 256  # rows that go through a function at once on a CPU
 ACCELERATOR_CHUNK_SIZE = 2048
 INVERTER = "minilm"
 SAMPLES = 100
-COMBINED = 8  # combinations of a round's edits, where an editor makes them
+COMBINED = 8  # combinations of a round's edits at a time, where an editor makes them
+COMBINATIONS = 2  # how often a round: the second time with what the first brought
 REACH = 4  # edits asked for to take one: those that a target has met are passed over

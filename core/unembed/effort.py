@@ -1,5 +1,6 @@
 """How hard to search: named sets of the loop's settings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from unembed.defaults import BEAM, PATIENCE, STEPS
@@ -30,16 +31,23 @@ EFFORTS: dict[str, Effort] = {
 }
 
 
-def effort(name: str, *, steps: int | None = None, beam: int | None = None, max_queries: int | None = None) -> Effort:
-    """The settings of a name, with whatever else is given in place of its own; raises InputError."""
-    if name not in EFFORTS:
-        raise InputError(f"no effort {name!r}; the efforts are {', '.join(EFFORTS)}")
+def effort(
+    name: str,
+    *,
+    steps: int | None = None,
+    beam: int | None = None,
+    max_queries: int | None = None,
+    efforts: Mapping[str, Effort] = EFFORTS,
+) -> Effort:
+    """The settings of a name among `efforts`, with whatever else is given in place of its own; raises InputError."""
+    if name not in efforts:
+        raise InputError(f"no effort {name!r}; the efforts are {', '.join(efforts)}")
     wrong = (steps is not None and steps < 0) or any(x is not None and x < 1 for x in (beam, max_queries))
     if wrong:
         raise InputError(
             f"steps must be at least 0 and beam and max_queries at least 1; got {steps}, {beam}, {max_queries}"
         )
-    found = EFFORTS[name]
+    found = efforts[name]
     if steps is not None:
         found = replace(found, steps=steps)
     if beam is not None:

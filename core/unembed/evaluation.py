@@ -10,7 +10,6 @@ from torch import Tensor
 
 from unembed.calibration import Calibration, calibration_counts, calibration_error
 from unembed.defaults import CHUNK_SIZE, EFFORT
-from unembed.effort import effort as settings_of
 from unembed.errors import InputError
 from unembed.inverter import Inversion, Inverter
 from unembed.loop import Step
@@ -68,7 +67,7 @@ def evaluate(
     `signals` come from the inverter's codec: `codec.encode(objects)`, or `codec.first(passages, length)`.
     A reconstruction is exact when the embedder can't tell it from the original: their signals are equal.
     """
-    search = settings_of(effort, steps=steps, beam=beam, max_queries=max_queries)
+    search = inverter.settings(effort, steps=steps, beam=beam, max_queries=max_queries)
     (found,) = evaluate_steps(
         inverter,
         signals,

@@ -171,7 +171,8 @@ class Editor(Corrector):
         """Return `count` signals for each row, `[N, count, ...]`, from K edits of each hypothesis.
 
         Those are `edits` `[N, K, ...]` with the embeddings `answers` `[N, K, D]`; a row's edits may hold the
-        hypothesis itself. `target` and `embedding` (of the hypothesis) are `[N, D]`.
+        hypothesis itself, and what was combined from the others before. `target` and `embedding` (of the
+        hypothesis) are `[N, D]`.
         """
         signals = self._combine(target, hypothesis, embedding, edits, answers, count)
         return _counted(self, signals, len(target), count)

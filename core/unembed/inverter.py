@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unembed.defaults import ACCELERATOR_CHUNK_SIZE, CHUNK_SIZE, EFFORT, REACH
+from unembed.effort import EFFORTS, Effort
 from unembed.effort import effort as settings_of
 from unembed.errors import InputError
 from unembed.interfaces import Codec, Corrector, Editor, Embedder, Hypothesizer
@@ -45,7 +46,8 @@ class Inverter:
     """Recovers objects from vectors. Built by `unembed.load`, or by hand from its parts.
 
     An `editor` is a corrector that makes many small changes, the most promising first, where the corrector makes
-    few large ones; higher efforts use it if there is one. An `Editor` also puts those together.
+    few large ones; higher efforts use it if there is one. An `Editor` also puts those together. `efforts` says what
+    some of the efforts mean here; the others mean what they do everywhere.
     `manifest` is that of the checkpoint it was loaded from, if it was: what it was trained on, what it reaches.
     """
 
@@ -59,6 +61,7 @@ class Inverter:
         codec: Codec,
         editor: Corrector | None = None,
         metrics: "Mapping[str, Metric] | None" = None,
+        efforts: Mapping[str, Effort] | None = None,
     ) -> None:
         self.name = name
         self.embedder = embedder
@@ -67,6 +70,7 @@ class Inverter:
         self.codec = codec
         self.editor = editor
         self.metrics = dict(metrics or {})
+        self.efforts = EFFORTS | dict(efforts or {})
         self.manifest: Manifest | None = None
 
     @property
@@ -102,7 +106,7 @@ class Inverter:
         `unembed.search`; of `max_queries` one is kept for measuring what is returned. Raises InputError for an
         unknown effort, and for vectors of another width, with NaN or infinity, or of zeros only.
         """
-        settings = settings_of(effort, steps=steps, beam=beam, max_queries=max_queries)
+        settings = self.settings(effort, steps=steps, beam=beam, max_queries=max_queries)
         target = self._checked(vectors)
         embedder = self.embedder
         if settings.steps == 0 and not embedder.available:
@@ -156,6 +160,12 @@ class Inverter:
             found.trace,
             None if calibration is None else calibration.confidence(similarity),
         )
+
+    def settings(
+        self, effort: str, *, steps: int | None = None, beam: int | None = None, max_queries: int | None = None
+    ) -> Effort:
+        """What `invert` searches with when given these; raises InputError."""
+        return settings_of(effort, steps=steps, beam=beam, max_queries=max_queries, efforts=self.efforts)
 
     def _unmeasured(self, target: Tensor, seed: int) -> Inversion:
         """The likeliest first guesses, from the targets alone: similarity and embeddings are NaN."""

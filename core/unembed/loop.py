@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unembed._rows import Chunked, best_of_each, distinct, first_of_each, rank_within, row_hash
-from unembed.defaults import BEAM, CHUNK_SIZE, COMBINED, PATIENCE, REACH, STEPS
+from unembed.defaults import BEAM, CHUNK_SIZE, COMBINATIONS, COMBINED, PATIENCE, REACH, STEPS
 from unembed.interfaces import Similarity, cosine
 
 __all__ = ["SearchResult", "Step", "search"]
@@ -118,7 +118,8 @@ def search(
     those that the target has never met. With `edit`, small changes of the `elite` best signals ever seen join
     them, `edits` a signal: `edit` is asked for `reach` times as many as are taken, so that a signal which stays the
     best is edited further down its list. With `combine` they are all edits of the best one, as many, and what the
-    black box said of them is put together to a few more signals, which are embedded in the same round. A target
+    black box said of them is put together to a few more signals, which are embedded in the same round, and once more
+    with what it said of those. A target
     leaves when its best similarity is within `tolerance` of 1, when `patience` rounds brought nothing, when nothing
     new comes, or when `max_queries` signals have been embedded for it; a signal that several targets meet at once
     is embedded once and counts for each. `chunk_size` rows go through a function at once, halved when memory runs out.
@@ -163,11 +164,12 @@ def search(
             rows = _embedded(chunked, embed, similarity, target, owner, signals)
             rows, small_rows = rows[:whole], rows[whole:]
             if combine is not None and len(small_rows.owner):
-                more, small = _combined(chunked, combine, target, edited, small_rows)
-                new = met.fresh(more, small, budget - used)
-                used += torch.bincount(more[new], minlength=count)
-                if len(new):
-                    small_rows += _embedded(chunked, embed, similarity, target, more[new], small[new])
+                for _ in range(COMBINATIONS):
+                    more, small = _combined(chunked, combine, target, edited, small_rows)
+                    new = met.fresh(more, small, budget - used)
+                    used += torch.bincount(more[new], minlength=count)
+                    if len(new):
+                        small_rows += _embedded(chunked, embed, similarity, target, more[new], small[new])
             if number == 0:
                 top = pool = rows[used[:0]]
             # Edits of one signal are too alike to fill a beam: their best join it, corrections all do.

@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from unembed.defaults import COMBINED
+from unembed.defaults import COMBINATIONS, COMBINED
 from unembed.errors import CostLimitError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def forecast(inverter: "Inverter", count: int, *, tokens: int, effort: "Effort")
     from unembed.interfaces import Editor  # which imports this module
 
     edits = effort.elite * effort.edits if inverter.editor is not None else 0
-    edits += COMBINED if edits and isinstance(inverter.editor, Editor) else 0
+    edits += COMBINATIONS * COMBINED if edits and isinstance(inverter.editor, Editor) else 0
     most = (effort.guesses or effort.beam) + effort.steps * (effort.beam * effort.branch + edits) + 1
     queries = count * (most if effort.max_queries is None else min(most, effort.max_queries))
     meter = inverter.embedder.meter

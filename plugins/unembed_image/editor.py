@@ -3,7 +3,8 @@
 A student's gradient says less and less about the black box, the further a search has followed it. So the black box is
 asked about many small changes of one image, and as each answer is a whole vector, they tell what any combination of
 these changes would do, as long as changes are small: Gauss and Newton's method on differences (Cartis and Roberts
-2019), in the space that the changes span (the same 2023), damped (Levenberg 1944).
+2019), in the space that the changes span (the same 2023), damped (Levenberg 1944). Where a combination leads is asked
+too, and the differences serve once more from there.
 """
 
 import torch
@@ -16,14 +17,17 @@ from unembed_image.proposals import halved, smoothed, unit
 
 __all__ = ["Edit"]
 
-SIZE = 0.00125  # RMS of a change, the levels going from 0 to 1: less than half of one
-LIGHTEST, HEAVIEST = 0.05, 6.4  # damping, over the mean square length of what the changes do to the embedding
+SIZE = 0.004  # RMS of a change, the levels going from 0 to 1: one of them, or rounding would leave little of it
+ALIKE = 1e-3  # of their length: what gradients differ by less is left to them, as where they are more than dimensions
+LONG = 1.25  # times as long as most: no small change
+LIGHTEST, HEAVIEST = 0.05, 6.4  # damping, over the mean square of what a change of length 1 does to the embedding
 
 
 class Edit(Editor):
     """Changes that the student of the black box finds to matter, in random proportions, and sums of them.
 
-    A change is the student's gradient of a random mixture of what the embedding still lacks.
+    A change is the student's gradient of a random mixture of what the embedding still lacks, less what it has in common
+    with those before it: gradients are much alike, and answers to what they share would drown the rest.
     """
 
     reach = 1
@@ -47,28 +51,49 @@ class Edit(Editor):
             image = hypothesis.detach().requires_grad_()
             with halved(image):
                 said = network.coordinates(network.answers(image), target, log=True)
-            edits = []
+            gradients = []
             for number in range(count):
                 weight = lacks * torch.randn(lacks.shape, device=lacks.device, generator=generator)
                 more = number + 1 < count
                 (gradient,) = torch.autograd.grad((said * weight).sum(), image, retain_graph=more)
-                edits.append(levels(hypothesis + SIZE * unit(smoothed(gradient.float()))))
-        return torch.stack(edits, 1)
+                gradients.append(unit(smoothed(gradient.float())))
+        changes = unit(_apart(torch.stack(gradients, 1)).flatten(0, 1)).view(-1, count, *hypothesis.shape[1:])
+        return levels(hypothesis[:, None] + SIZE * changes)
 
     def _combine(
         self, target: Tensor, hypothesis: Tensor, embedding: Tensor, edits: Tensor, answers: Tensor, count: int
     ) -> Tensor:
         network = self.network
         reached = network.coordinates(embedding, target)
-        wanted = network.coordinates(target, target) - reached
-        moved = network.coordinates(answers, target[:, None]) - reached[:, None]
         changes = (edits - hypothesis[:, None]).flatten(2)
+        length = changes.norm(dim=2, keepdim=True)
+        usual = length.masked_fill(length == 0, torch.nan).nanmedian(1, keepdim=True).values
+        small = (length > 0) & (
+            length < LONG * usual
+        )  # the rest is the hypothesis, or combinations: too far for slopes
+        changes = torch.where(small, changes / length, 0)
+        moved = torch.where(small, (network.coordinates(answers, target[:, None]) - reached[:, None]) / length, 0)
+        # From the nearest so far, which once combinations are known is one of them.
+        far, best = network.distance(answers, target[:, None]).min(1)
+        place = torch.arange(len(target), device=target.device), best
+        nearer = far < network.distance(embedding, target)
+        start = torch.where(nearer[:, None, None, None], edits[place], hypothesis)
+        nearest = torch.where(nearer[:, None], answers[place], embedding)
+        wanted = network.coordinates(target, target) - network.coordinates(nearest, target)
         product = moved @ moved.mT
-        number = changes.any(2).sum(1)  # the rest is the hypothesis
-        scale = (product.diagonal(dim1=1, dim2=2).sum(1) / number.clamp_min(1)).clamp_min(1e-12)
+        scale = (product.diagonal(dim1=1, dim2=2).sum(1) / small.sum((1, 2)).clamp_min(1)).clamp_min(1e-12)
         damping = torch.logspace(0, 1, count, base=HEAVIEST / LIGHTEST, device=target.device) * LIGHTEST
         damping = (damping * scale[:, None])[..., None, None] * torch.eye(product.shape[1], device=target.device)
         gain = (moved @ wanted[..., None])[:, None].expand(-1, count, -1, -1)
         # By Cholesky's factors: MKL's LU has failed on some of these with several threads.
         share = torch.cholesky_solve(gain, torch.linalg.cholesky(product[:, None] + damping))[..., 0]
-        return levels(hypothesis[:, None] + (share @ changes).unflatten(2, hypothesis.shape[1:]))
+        return levels(start[:, None] + (share @ changes).unflatten(2, hypothesis.shape[1:]))
+
+
+def _apart(gradients: Tensor) -> Tensor:
+    """What each of `[N, K, ...]` adds to the space of those before it, by a factor of their products."""
+    rows = gradients.flatten(2)
+    product = rows @ rows.mT
+    little = ALIKE * product.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+    factor = torch.linalg.cholesky(product + little * torch.eye(product.shape[1], device=product.device))
+    return torch.linalg.solve_triangular(factor, rows, upper=False).view_as(gradients)

@@ -122,3 +122,7 @@ class ImageNetwork(nn.Module):
             p = wanted.float().clamp_min(FLOOR)
             return (p * (p.log() - answers.log_softmax(-1))).sum(-1)
         return 1 - F.cosine_similarity(answers, wanted.float(), dim=-1)
+
+    def distance(self, embeddings: Tensor, wanted: Tensor) -> Tensor:
+        """How far the black box's answers `[..., D]` are from `wanted`: `miss` of them, `[...]`."""
+        return self.miss(embeddings.float().clamp_min(FLOOR).log() if self.space == "log" else embeddings, wanted)

@@ -36,7 +36,7 @@ def main() -> None:
     signals = inverter.codec.first(passages, tokens)[:samples].to(inverter.embedder.device)
     print(f"{len(signals)} texts of {tokens} tokens on {inverter.embedder.device}, {torch.get_num_threads()} threads")
     for name, settings in SETTINGS.items():
-        EFFORTS["tried"] = settings
+        inverter.efforts["tried"] = settings
         found = evaluate(inverter, signals, effort="tried")
         row = " ".join(f"{key} {value:.4g}" for key, value in found.metrics.items())
         print(f"{name:<20} {row} seconds {found.seconds:.1f}\n    {asdict(settings)}", flush=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from unembed.effort import EFFORTS, effort
+from unembed.effort import EFFORTS, Effort, effort
 from unembed.errors import InputError
 from unembed.interfaces import Corrector
 from unembed.inverter import Inverter
@@ -64,3 +64,14 @@ def test_an_editor_is_asked_at_high_effort_alone(edited) -> None:
     helped = inverter.invert(vectors, effort="high")
     assert editor.calls > 0
     assert (helped.similarity >= plain.similarity - 1e-6).all()
+
+
+def test_an_inverter_says_what_its_efforts_mean() -> None:
+    whole = toy_inverter()
+    parts = {key: getattr(whole, key) for key in ("embedder", "hypothesizer", "corrector", "codec")}
+    own = Inverter(name="own", **parts, efforts={"high": Effort(steps=1, beam=2, branch=3, guesses=5)})
+    vectors = own.embed(words(8, seed=6))
+    assert own.settings("high", max_queries=40) == Effort(steps=1, beam=2, branch=3, guesses=5, max_queries=40)
+    assert own.settings("low") == EFFORTS["low"] and "high" in EFFORTS and EFFORTS["high"].guesses is None
+    assert (own.invert(vectors, effort="high").queries <= 5 + 2 * 3 + 1).all()
+    assert (own.invert(vectors, effort="high").steps <= 1).all()

@@ -16,6 +16,7 @@ PUBLIC = [
     "Corrector",
     "CostLimitError",
     "Editor",
+    "Effort",
     "Embedder",
     "EmbedderMismatchError",
     "EmbedderSpec",

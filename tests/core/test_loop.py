@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unembed.defaults import COMBINED
+from unembed.defaults import COMBINATIONS, COMBINED
 from unembed.loop import search
 from unembed.testing.toy import OneLetter, ToyCodec, ToyEmbedder, words
 
@@ -88,7 +88,8 @@ def literal(
             small = [edit(target[None], s[None], e[None], asked, None)[0] for _, s, e in parents]
         before = -float("inf") if best is None else best[0]
         edited = []
-        for made, kind, most in ((lists, waiting, budget), (small, edited, edits * elite), (combine, edited, budget)):
+        rounds = [(lists, waiting, budget), (small, edited, edits * elite), *[(combine, edited, budget)] * COMBINATIONS]
+        for made, kind, most in rounds:
             taken = 0
             if made is combine:
                 if combine is None or not edited:

@@ -27,6 +27,13 @@ def test_edits_are_images_that_differ() -> None:
     assert torch.equal(made, again)
 
 
+def test_edits_have_little_in_common() -> None:
+    target, images = torch.rand(2, 32, generator=DRAW), 0.2 + 0.6 * torch.rand(2, 3, 16, 16, generator=DRAW)
+    made = editor(dimension=32).correct(target, images, target.flip(0), 12, torch.Generator().manual_seed(0))
+    changes = F.normalize((made - images[:, None]).flatten(2), dim=2)
+    assert ((changes @ changes.mT).abs() - torch.eye(12)).max() < 0.35  # rounded to levels, they aren't quite apart
+
+
 @pytest.mark.parametrize("space", ["plain", "log"])
 def test_combined_edits_reach_what_no_edit_does(space) -> None:
     """A black box that is all but linear, of which the student knows nothing."""
@@ -49,6 +56,9 @@ def test_combined_edits_reach_what_no_edit_does(space) -> None:
     assert made.shape == (1, 8, 3, 16, 16) and torch.equal(made, (made * 255).round() / 255)
     nearest = missed(edits[0]).min()
     assert missed(made[0]).min() < 0.3 * nearest < 0.3 * missed(start[None])
+    more, said = torch.cat([edits, made], 1), torch.cat([answers, embed(made[0])[None]], 1)
+    again = edit.combine(target, start[None], before, more, said, 8)
+    assert missed(again[0]).min() < missed(made[0]).min()
     padded = torch.cat([edits, start[None, None].expand(-1, 200, -1, -1, -1)], 1)  # edits that are missing
     same = edit.combine(target, start[None], before, padded, torch.cat([answers, before.expand(1, 200, -1)], 1), 8)
     assert torch.allclose(same, made, atol=1.01 / 255)  # a level

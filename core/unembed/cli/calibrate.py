@@ -63,7 +63,7 @@ def calibrate(
         raise InputError(f"--max-tokens is for sequences; {checkpoint} inverts something else")
     results = []
     for signals in batches:
-        with progress(f"inverting {len(signals)}", EFFORTS[effort].steps) as on_step:
+        with progress(f"inverting {len(signals)}", model.settings(effort).steps) as on_step:
             results.append(evaluate(model, signals, effort=effort, on_step=on_step))
     found = fit(torch.cat([x.similarity for x in results]), torch.cat([x.exact for x in results]))
     write_manifest(checkpoint, manifest.model_copy(update={"calibration": found}))

@@ -7,7 +7,6 @@ import click
 
 from unembed.cli._shared import announce, metered, open_inverter, progress, read_inputs, search_options
 from unembed.defaults import SAMPLES
-from unembed.effort import effort as settings_of
 from unembed.errors import InputError
 
 __all__ = ["evaluate"]
@@ -54,7 +53,7 @@ def evaluate(
         signals = model.codec.first(objects, max_tokens)[:samples]
     else:
         raise InputError(f"--max-tokens is for sequences; inverter {inverter!r} inverts something else")
-    search = settings_of(effort, steps=steps, beam=beam, max_queries=max_queries)
+    search = model.settings(effort, steps=steps, beam=beam, max_queries=max_queries)
     if dry_run:
         from unembed.metering import forecast
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unembed.cli._shared import announce, json_lines, metered, open_inverter, progress, search_options
-from unembed.effort import effort as settings_of
 from unembed.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def invert(
     with json_lines(None if to_files is not None else out) as write:
         if vectors is None:
             _note_cuts(model, inputs)
-        search = settings_of(effort, steps=steps, beam=beam, max_queries=max_queries)
+        search = model.settings(effort, steps=steps, beam=beam, max_queries=max_queries)
         if dry_run:
             announce(_forecast(model, inputs, given, search), as_json)
             return
