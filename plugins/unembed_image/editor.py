@@ -17,7 +17,7 @@ from unembed_image.proposals import halved, smoothed, unit
 
 __all__ = ["Edit"]
 
-SIZE = 0.004  # RMS of a change, the levels going from 0 to 1: one of them, or rounding would leave little of it
+SIZE = 0.003  # RMS of a change, the levels going from 0 to 1: near one of them, or rounding would leave little of it
 ALIKE = 1e-3  # of their length: what gradients differ by less is left to them, as where they are more than dimensions
 LONG = 1.25  # times as long as most: no small change
 LIGHTEST, HEAVIEST = 0.05, 6.4  # damping, over the mean square of what a change of length 1 does to the embedding
