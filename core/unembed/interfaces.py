@@ -8,6 +8,7 @@ meant to be overridden: vary by wrapping.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, final
 
 import torch
@@ -85,7 +86,8 @@ class Embedder(ABC):
         if self._before_first is not None:
             check, self._before_first = self._before_first, None
             check()
-        embeddings = self._embed(signals.to(self.device)).float()
+        with _current(self.device):
+            embeddings = self._embed(signals.to(self.device)).float()
         self.queries += len(signals)
         if embeddings.shape != (len(signals), self.dimension):
             raise PluginError(
@@ -111,7 +113,8 @@ class Hypothesizer(ABC):
 
         Rows of one target may repeat. Randomness, if any, comes from `generator` alone.
         """
-        return _counted(self, self._hypothesize(target, count, generator), len(target), count)
+        with _current(target.device):
+            return _counted(self, self._hypothesize(target, count, generator), len(target), count)
 
     @abstractmethod
     def _hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None) -> Tensor: ...
@@ -134,7 +137,8 @@ class Corrector(ABC):
 
         `target` and `embedding` (of the hypothesis) are `[N, D]`, `hypothesis` is `[N, ...]`.
         """
-        signals = self._correct(target, hypothesis, embedding, count, generator)
+        with _current(target.device):
+            signals = self._correct(target, hypothesis, embedding, count, generator)
         return _counted(self, signals, len(target), count)
 
     @abstractmethod
@@ -174,7 +178,8 @@ class Editor(Corrector):
         hypothesis itself, and what was combined from the others before. `target` and `embedding` (of the
         hypothesis) are `[N, D]`.
         """
-        signals = self._combine(target, hypothesis, embedding, edits, answers, count)
+        with _current(target.device):
+            signals = self._combine(target, hypothesis, embedding, edits, answers, count)
         return _counted(self, signals, len(target), count)
 
     @abstractmethod
@@ -233,6 +238,11 @@ class SequenceCodec(Codec):
 
     @abstractmethod
     def _first(self, objects: Sequence[Any], length: int) -> Tensor: ...
+
+
+def _current(device: torch.device) -> AbstractContextManager[Any]:
+    """With `device` as the one that kernels of a plugin's own are launched on."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _counted(owner: object, signals: Tensor, rows: int, count: int) -> Tensor:

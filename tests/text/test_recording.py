@@ -8,6 +8,7 @@ import torch
 from unembed_text import network as module
 from unembed_text.attention import grow
 from unembed_text.generation import beam_search
+from unembed_text.inverters import NetworkHypothesizer
 from unembed_text.network import InversionNetwork, Special, stored_for
 
 T5 = {"vocab_size": 60, "d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2}
@@ -18,7 +19,7 @@ def network(device: str) -> InversionNetwork:
     torch.manual_seed(0)
     special = Special(pad=0, start=1, end=2)
     made = InversionNetwork(T5, dimension=12, positions=3, hidden=16, special=special).to(device).eval()
-    stored_for(torch.device("cuda" if device == "cuda" else "meta"), made)
+    stored_for(torch.device(device if device.startswith("cuda") else "meta"), made)
     return made
 
 
@@ -145,3 +146,16 @@ def test_weights_stored_for_a_gpu_give_what_a_cpu_computes(beams) -> None:
             found[device] = [states.float().cpu(), steps(net, states, mask, beams).cpu()]
     for a, b in zip(found["cuda"], found["cpu"], strict=True):
         assert (a - b).norm() < 0.03 * b.norm()
+
+
+@pytest.mark.gpu
+def test_another_device_than_the_current_one_writes_the_same() -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two CUDA devices")
+    found = []
+    for device in ("cuda:0", "cuda:1"):
+        writer = NetworkHypothesizer(network(device), width=LENGTH, length=LENGTH)
+        target = torch.randn(5, 12, generator=torch.Generator().manual_seed(3)).to(device)
+        found += [writer.hypothesize(target, count).cpu() for count in (1, 1, 3)]  # recorded, replayed, of beams
+    for a, b in zip(found[:3], found[3:], strict=True):
+        assert torch.equal(a, b)
