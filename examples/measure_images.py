@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--effort", default="medium", choices=list(EFFORTS))
     parser.add_argument("--beam", type=int)
     parser.add_argument("--patience", type=int, help="steps without progress after which a search ends")
-    parser.add_argument("--guesses", type=int, help="first guesses, in place of as many as the beam")
+    parser.add_argument("--guesses", type=int, help="first guesses, in place of the effort's own")
     parser.add_argument("--edits", type=int, help="edits tried a step, in place of the effort's own")
     parser.add_argument("--max-queries", type=int)
     parser.add_argument("--at-once", type=int, default=1024, help="images searched for together")

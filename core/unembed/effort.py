@@ -51,7 +51,8 @@ def effort(
     if steps is not None:
         found = replace(found, steps=steps)
     if beam is not None:
-        found = replace(found, beam=beam, branch=beam)
+        guesses = None if found.guesses is None else max(found.guesses, beam)
+        found = replace(found, beam=beam, branch=beam, guesses=guesses)
     if max_queries is not None:
         found = replace(found, max_queries=max_queries)
     return found

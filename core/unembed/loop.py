@@ -168,8 +168,9 @@ def search(
                     more, small = _combined(chunked, combine, target, edited, small_rows)
                     new = met.fresh(more, small, budget - used)
                     used += torch.bincount(more[new], minlength=count)
-                    if len(new):
-                        small_rows += _embedded(chunked, embed, similarity, target, more[new], small[new])
+                    if not len(new):
+                        break
+                    small_rows += _embedded(chunked, embed, similarity, target, more[new], small[new])
             if number == 0:
                 top = pool = rows[used[:0]]
             # Edits of one signal are too alike to fill a beam: their best join it, corrections all do.

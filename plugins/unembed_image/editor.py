@@ -18,8 +18,9 @@ from unembed_image.proposals import halved, smoothed, unit
 __all__ = ["Edit"]
 
 SIZE = 0.003  # RMS of a change, the levels going from 0 to 1: near one of them, or rounding would leave little of it
-ALIKE = 1e-3  # of their length: what gradients differ by less is left to them, as where they are more than dimensions
-LONG = 1.25  # times as long as most: no small change
+NOISE = 0.03  # of a gradient, smooth: what is left to try where gradients have few directions
+ALIKE = 1e-3  # of squared lengths: what two changes differ by less is left to them
+LONG = 1.5  # times as long as edits are: no small change
 LIGHTEST, HEAVIEST = 0.05, 6.4  # damping, over the mean square of what a change of length 1 does to the embedding
 
 
@@ -56,7 +57,8 @@ class Edit(Editor):
                 weight = lacks * torch.randn(lacks.shape, device=lacks.device, generator=generator)
                 more = number + 1 < count
                 (gradient,) = torch.autograd.grad((said * weight).sum(), image, retain_graph=more)
-                gradients.append(unit(smoothed(gradient.float())))
+                noise = torch.randn(image.shape, device=image.device, generator=generator)
+                gradients.append(unit(smoothed(gradient.float())) + NOISE * unit(smoothed(noise)))
         changes = unit(_apart(torch.stack(gradients, 1)).flatten(0, 1)).view(-1, count, *hypothesis.shape[1:])
         return levels(hypothesis[:, None] + SIZE * changes)
 
@@ -67,12 +69,11 @@ class Edit(Editor):
         reached = network.coordinates(embedding, target)
         changes = (edits - hypothesis[:, None]).flatten(2)
         length = changes.norm(dim=2, keepdim=True)
-        usual = length.masked_fill(length == 0, torch.nan).nanmedian(1, keepdim=True).values
-        small = (length > 0) & (
-            length < LONG * usual
-        )  # the rest is the hypothesis, or combinations: too far for slopes
-        changes = torch.where(small, changes / length, 0)
-        moved = torch.where(small, (network.coordinates(answers, target[:, None]) - reached[:, None]) / length, 0)
+        # The rest is the hypothesis itself, or combinations, which go too far to tell a slope.
+        small = (length > 0) & (length < LONG * SIZE * changes.shape[2] ** 0.5)
+        share = torch.where(small, 1 / length, 0)
+        changes *= share
+        moved = (network.coordinates(answers, target[:, None]) - reached[:, None]) * share
         # From the nearest so far, which once combinations are known is one of them.
         far, best = network.distance(answers, target[:, None]).min(1)
         place = torch.arange(len(target), device=target.device), best

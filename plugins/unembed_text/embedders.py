@@ -93,11 +93,11 @@ class LocalEmbedder(TextEmbedder):
             width = model(probe, torch.ones_like(probe)).shape[1]
         super().__init__(name=name, modality="text", dimension=width, normalized=normalized, device=device)
 
-    def halved(self, kind: torch.dtype = torch.float16) -> "LocalEmbedder":
+    def halved(self, dtype: torch.dtype = torch.float16) -> "LocalEmbedder":
         """A copy in half precision; float16 moves a vector by less than a thousandth, and T5 wants bfloat16's range."""
         other = copy.copy(self)
         if isinstance(self._model, torch.nn.Module):
-            other._model = copy.deepcopy(self._model).to(kind)
+            other._model = copy.deepcopy(self._model).to(dtype)
         return other
 
     def compile_layers(self) -> None:

@@ -125,7 +125,7 @@ def rectified(x: Tensor, weight: Tensor) -> Tensor:
     fused = hasattr(torch, "_addmm_activation") and x.is_cuda and x.dtype == weight.dtype == torch.bfloat16
     if plain or not fused:
         return F.relu(F.linear(x, weight))
-    # An operator for torch's own use, of which cuBLASLt has a kernel where it adds a bias.
+    # An operator for torch's own use, which it may drop; cuBLASLt has a kernel of it where it adds a bias.
     made = torch._addmm_activation(_nothing(len(weight), weight.device), x.flatten(0, 1), weight.t())
     return made.view(*x.shape[:2], -1)
 

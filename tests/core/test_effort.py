@@ -4,6 +4,7 @@ import pytest
 
 from unembed.effort import EFFORTS, Effort, effort
 from unembed.errors import InputError
+from unembed.evaluation import evaluate
 from unembed.interfaces import Corrector
 from unembed.inverter import Inverter
 from unembed.testing.toy import OneLetter, toy_inverter, words
@@ -75,3 +76,5 @@ def test_an_inverter_says_what_its_efforts_mean() -> None:
     assert own.settings("low") == EFFORTS["low"] and "high" in EFFORTS and EFFORTS["high"].guesses is None
     assert (own.invert(vectors, effort="high").queries <= 5 + 2 * 3 + 1).all()
     assert (own.invert(vectors, effort="high").steps <= 1).all()
+    assert 5 < evaluate(own, own.codec.encode(words(8, seed=6)), effort="high").metrics["queries_per_item"] <= 12
+    assert own.settings("high", beam=7).guesses == 7

@@ -27,6 +27,12 @@ def test_edits_are_images_that_differ() -> None:
     assert torch.equal(made, again)
 
 
+def test_edits_of_what_lacks_nothing_are_smooth_noise() -> None:
+    target, images = torch.rand(2, 8, generator=DRAW), torch.rand(2, 3, 16, 16, generator=DRAW)
+    made = editor().correct(target, images, target.clone(), 5, torch.Generator().manual_seed(0))
+    assert all(len(torch.unique(row, dim=0)) == 5 for row in made) and made.isfinite().all()
+
+
 def test_edits_have_little_in_common() -> None:
     target, images = torch.rand(2, 32, generator=DRAW), 0.2 + 0.6 * torch.rand(2, 3, 16, 16, generator=DRAW)
     made = editor(dimension=32).correct(target, images, target.flip(0), 12, torch.Generator().manual_seed(0))

@@ -8,6 +8,7 @@ import torch
 
 import unembed
 from unembed import registry
+from unembed.metering import forecast
 from unembed.testing import check_inverter
 from unembed.testing.checks import PLUGIN
 from unembed.testing.suite import Suite
@@ -54,6 +55,8 @@ def test_an_inverter_of_probabilities_conforms() -> None:
     ranks = {f"{look}_top{top}" for look in ("retrieval", "independent") for top in (1, 10)}
     assert {"ssim", "psnr", "kl", "agreement_top1", "agreement_top5"} | ranks == set(inverter.metrics)
     check_inverter(inverter, inverter.codec.probes[:2])
+    # 32 guesses; 20 times a correction, 64 edits and two times 8 sums; what is returned.
+    assert forecast(inverter, 1, tokens=0, effort=inverter.settings("high"))["queries"] == 32 + 20 * (1 + 64 + 16) + 1
 
 
 @pytest.mark.slow
@@ -73,9 +76,10 @@ def test_a_bundled_inverter_is_found_by_name(trained, tmp_path, monkeypatch) -> 
 def test_edits_climb_further(trained) -> None:
     inverter = unembed.load(str(trained), device="cpu")
     vectors = inverter.embed(UNSEEN[:4])
-    corrections = inverter.invert(vectors, effort="low", steps=6, beam=2)
-    edited = inverter.invert(vectors, effort="high", steps=6, beam=2, max_queries=400)
-    assert edited.similarity.mean() > corrections.similarity.mean()
+    edited = inverter.invert(vectors, effort="high", steps=6)
+    inverter.editor = None
+    corrected = inverter.invert(vectors, effort="high", steps=6)  # from the same guesses
+    assert edited.similarity.mean() > corrected.similarity.mean()
 
 
 def test_the_plugin_conforms() -> None:

@@ -31,10 +31,10 @@ def test_a_plain_transformers_model_is_pooled_and_normalised(model) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
-def test_half_precision_moves_vectors_little(t5_encoder, kind) -> None:
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_moves_vectors_little(t5_encoder, dtype) -> None:
     found = load_embedder(f"hf:{t5_encoder}?pooling=mean", device="cpu")
-    whole, half = found.embed_texts(TEXTS), found.halved(kind).embed_texts(TEXTS)
+    whole, half = found.embed_texts(TEXTS), found.halved(dtype).embed_texts(TEXTS)
     assert half.dtype == torch.float32 and not torch.equal(whole, half)
     assert (torch.cosine_similarity(whole, half) > 0.999).all()
     assert torch.equal(found.embed_texts(TEXTS), whole)  # a copy

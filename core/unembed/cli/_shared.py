@@ -31,7 +31,11 @@ _SEARCH = (
         "--effort", type=click.Choice(list(EFFORTS)), default=EFFORT, show_default=True, help="How hard to search."
     ),
     click.option("--steps", type=click.IntRange(0), help="Most correction rounds.  [default: the effort's]"),
-    click.option("--beam", type=click.IntRange(1), help="Hypotheses kept a target.  [default: the effort's]"),
+    click.option(
+        "--beam",
+        type=click.IntRange(1),
+        help="Hypotheses kept a target, and corrections of each.  [default: the effort's]",
+    ),
     click.option(
         "--max-queries", type=click.IntRange(1), help="Most embedded signals a target.  [default: the effort's]"
     ),
