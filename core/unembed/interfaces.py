@@ -114,7 +114,8 @@ class Hypothesizer(ABC):
         Rows of one target may repeat. Randomness, if any, comes from `generator` alone.
         """
         with _current(target.device):
-            return _counted(self, self._hypothesize(target, count, generator), len(target), count)
+            signals = self._hypothesize(target, count, generator)
+        return _counted(self, signals, len(target), count)
 
     @abstractmethod
     def _hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None) -> Tensor: ...

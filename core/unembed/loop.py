@@ -119,10 +119,10 @@ def search(
     them, `edits` a signal: `edit` is asked for `reach` times as many as are taken, so that a signal which stays the
     best is edited further down its list. With `combine` they are all edits of the best one, as many, and what the
     black box said of them is put together to a few more signals, which are embedded in the same round, and once more
-    with what it said of those. A target
-    leaves when its best similarity is within `tolerance` of 1, when `patience` rounds brought nothing, when nothing
-    new comes, or when `max_queries` signals have been embedded for it; a signal that several targets meet at once
-    is embedded once and counts for each. `chunk_size` rows go through a function at once, halved when memory runs out.
+    with what it said of those. A target leaves when its best similarity is within `tolerance` of 1, when `patience`
+    rounds brought nothing, when nothing new comes, or when `max_queries` signals have been embedded for it; a signal
+    that several targets meet at once is embedded once and counts for each. `chunk_size` rows go through a function at
+    once, halved when memory runs out.
     """
     if len(target) == 0 or (max_queries is not None and max_queries < 1):
         raise ValueError(f"a search needs a target and a query; got {len(target)} targets, max_queries={max_queries}")

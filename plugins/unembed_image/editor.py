@@ -71,9 +71,9 @@ class Edit(Editor):
         length = changes.norm(dim=2, keepdim=True)
         # The rest is the hypothesis itself, or combinations, which go too far to tell a slope.
         small = (length > 0) & (length < LONG * SIZE * changes.shape[2] ** 0.5)
-        share = torch.where(small, 1 / length, 0)
-        changes *= share
-        moved = (network.coordinates(answers, target[:, None]) - reached[:, None]) * share
+        inverse = torch.where(small, 1 / length, 0)
+        changes *= inverse
+        moved = (network.coordinates(answers, target[:, None]) - reached[:, None]) * inverse
         # From the nearest so far, which once combinations are known is one of them.
         far, best = network.distance(answers, target[:, None]).min(1)
         place = torch.arange(len(target), device=target.device), best
