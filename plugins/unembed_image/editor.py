@@ -27,8 +27,9 @@ LIGHTEST, HEAVIEST = 0.05, 6.4  # damping, over the mean square of what a change
 class Edit(Editor):
     """Changes that the student of the black box finds to matter, in random proportions, and sums of them.
 
-    A change is the student's gradient of a random mixture of what the embedding still lacks, less what it has in common
-    with those before it: gradients are much alike, and answers to what they share would drown the rest.
+    A change is the student's gradient of what the embedding still lacks, each value of it more or less by chance, less
+    what it has in common with those before it: gradients are much alike, and answers to what they share would drown
+    the rest.
     """
 
     reach = 1
@@ -54,7 +55,7 @@ class Edit(Editor):
                 said = network.coordinates(network.answers(image), target, log=True)
             gradients = []
             for number in range(count):
-                weight = lacks * torch.randn(lacks.shape, device=lacks.device, generator=generator)
+                weight = lacks * (1 + torch.randn(lacks.shape, device=lacks.device, generator=generator))
                 more = number + 1 < count
                 (gradient,) = torch.autograd.grad((said * weight).sum(), image, retain_graph=more)
                 noise = torch.randn(image.shape, device=image.device, generator=generator)

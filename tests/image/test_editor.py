@@ -46,7 +46,7 @@ def test_combined_edits_reach_what_no_edit_does(space) -> None:
     edit = editor(space, 6)
     draw = torch.Generator().manual_seed(2)
     matrix = torch.randn(6, 3 * 16 * 16, generator=draw) / 16
-    start, there = 0.4 + 0.2 * torch.rand(2, 3, 16, 16, generator=draw)
+    start, there = 0.25 + 0.5 * torch.rand(2, 3, 16, 16, generator=draw)
 
     def embed(images):
         said = images.flatten(1) @ matrix.T
