@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import nn
 
 import unembed
 from unembed.effort import EFFORTS
@@ -52,14 +51,6 @@ def grid(steps: list[int], found: list[Evaluation], seed: int) -> Image.Image:
     return sheet
 
 
-def quicken(model: nn.Module) -> None:
-    """Compile a black box's parts one by one: what listens to a layer between them still does."""
-    torch._dynamo.config.recompile_limit = 256  # counted for all parts of one class together
-    for child in model.children():
-        for part in child if isinstance(child, nn.ModuleList) else [child]:
-            part.forward = torch.compile(part.forward)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inverter", required=True)
@@ -75,7 +66,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=1024, help="images searched for together")
     parser.add_argument("--grid", type=Path, help="where to write the picture (.jpg, .png or .webp)")
     parser.add_argument("--half", action="store_true", help="a black box in half precision, on an accelerator")
-    parser.add_argument("--compile", action="store_true", help="networks and black box compiled: faster, after a minute")
+    parser.add_argument("--compile", action="store_true", help="networks and black box compiled: faster, a minute later")
     parser.add_argument("--device")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -85,7 +76,7 @@ def main() -> None:
         inverter.embedder.forward = torch.autocast("cuda", torch.float16)(inverter.embedder.forward)
     if options.compile and isinstance(inverter.hypothesizer, Guess):
         compiled(inverter.hypothesizer.network)
-        quicken(inverter.embedder.backbone.model)
+        inverter.embedder.backbone.model.compile()
     more = {key: value for key in ("guesses", "edits") if (value := getattr(options, key)) is not None}
     inverter.efforts[options.effort] = replace(inverter.efforts[options.effort], **more)
     signals = inverter.codec.encode(read_images(options.data)[: options.samples])

@@ -123,7 +123,7 @@ class Recording:
             self._turned()
         now.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=side):  # its own default stays on the first device that recorded
             self._write(*self._turned())
         self.graph = graph
         self.graph.replay()
