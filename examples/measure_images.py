@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=1024, help="images searched for together")
     parser.add_argument("--grid", type=Path, help="where to write the picture (.jpg, .png or .webp)")
     parser.add_argument("--half", action="store_true", help="a black box in half precision, on an accelerator")
-    parser.add_argument("--compile", action="store_true", help="networks and black box compiled: faster, a minute later")
+    parser.add_argument("--compile", action="store_true", help="networks and black box compiled, which takes a minute")
     parser.add_argument("--device")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
