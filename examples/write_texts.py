@@ -1,0 +1,79 @@
+"""More texts to train on than there are: a small language model goes on from the beginnings of passages.
+
+    python examples/write_texts.py --model FOLDER --data train.parquet --count 1000000 --out written.parquet
+    unembed train examples/train_minilm.toml --set 'recipe.train=["train.parquet", "written.parquet"]'
+
+The model is any causal one of transformers': a folder, a hub id, or a .gguf file (with the package gguf installed).
+"""
+
+import argparse
+import random
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from unembed.passages import read_passages
+
+GIVEN = 3, 10  # words of a passage that are given, at least and at most
+ROOM = 24  # tokens that these may take
+
+
+def opened(model: str, device: str) -> tuple[AutoTokenizer, AutoModelForCausalLM]:
+    """The model in half precision on a GPU, and its tokenizer, which pads on the left."""
+    path, more = Path(model), {}
+    if path.suffix == ".gguf":
+        model, more = str(path.parent), {"gguf_file": path.name}
+    tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left", **more)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    return tokenizer, AutoModelForCausalLM.from_pretrained(model, dtype=dtype, **more).to(device).eval()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--data", type=Path, nargs="+", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--tokens", type=int, default=40, help="tokens written after what is given, at most")
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--at-once", type=int, default=4096)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    draw = random.Random(options.seed)
+    torch.manual_seed(options.seed)
+    passages = [text for path in options.data for text in read_passages(path)]
+    tokenizer, model = opened(options.model, options.device)
+    how = GenerationConfig(
+        do_sample=True,
+        temperature=options.temperature,
+        max_new_tokens=options.tokens,
+        cache_implementation="static",
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    began, written = time.monotonic(), 0
+    with pq.ParquetWriter(options.out, pa.schema({"text": pa.string()}), compression="zstd") as file:
+        while written < options.count and time.monotonic() - began < options.seconds:
+            chosen = draw.sample(passages, min(options.at_once, options.count - written, len(passages)))
+            given = [" ".join(text.split()[: draw.randint(*GIVEN)]) for text in chosen]
+            rows = tokenizer(given, return_tensors="pt", padding="max_length", truncation=True, max_length=ROOM)
+            with torch.inference_mode():
+                made = model.generate(**rows.to(options.device), generation_config=how)
+            texts = [" ".join(text.split()) for text in tokenizer.batch_decode(made, skip_special_tokens=True)]
+            file.write_table(pa.table({"text": texts}))
+            written += len(texts)
+            print(f"{written} texts, {written / (time.monotonic() - began):.0f} a second", file=sys.stderr, flush=True)
+    for text in texts[:5]:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""The program that writes more texts to train on, with a small random language model."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from unembed.passages import read_passages
+
+PROGRAM = Path(__file__).parents[2] / "examples/write_texts.py"
+
+
+@pytest.mark.slow
+def test_texts_go_on_from_beginnings_of_passages(t5_tokenizer, tmp_path) -> None:
+    shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(t5_tokenizer), eos_token_id=1, **shape))
+    model.save_pretrained(tmp_path / "model")
+    t5_tokenizer.save_pretrained(tmp_path / "model")
+    passages = [f"this is number {word} of some" for word in ("one", "two", "three", "four", "five")]
+    (tmp_path / "passages.txt").write_text("\n".join(passages))
+    words = ["--model", tmp_path / "model", "--data", tmp_path / "passages.txt", "--out", tmp_path / "written.parquet"]
+    words += ["--count", 7, "--at-once", 4, "--tokens", 5, "--device", "cpu"]
+    done = subprocess.run([sys.executable, PROGRAM, *map(str, words)], capture_output=True, text=True, check=True)
+    written = read_passages(tmp_path / "written.parquet")
+    assert len(written) == 7 and "7 texts" in done.stderr
+    beginnings = {" ".join(passage.split()[:3]) for passage in passages}
+    assert {" ".join(text.split()[:3]) for text in written} <= beginnings and len(set(written)) > 1
