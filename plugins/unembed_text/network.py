@@ -21,10 +21,11 @@ from transformers.models.t5.modeling_t5 import T5Block, T5LayerNorm
 
 from unembed_text import layers
 from unembed_text.attention import grow, split_heads
+from unembed_text.cache import Cache
 from unembed_text.layers import joined, norm, weights_of
-from unembed_text.recording import Follow, Pairs, Recording, Recordings, records, reordered
+from unembed_text.recording import Follow, Pairs, Recordings, records
 
-__all__ = ["Cache", "InversionNetwork", "Projection", "Special", "T5Network", "stored_for"]
+__all__ = ["InversionNetwork", "Projection", "Special", "T5Network", "stored_for"]
 
 EMBEDDING_RMS = 13.5  # of the pretrained token embeddings, which the condition vectors join
 
@@ -36,51 +37,6 @@ class Special:
     pad: int
     start: int
     end: int
-
-
-@dataclass
-class Cache:
-    """Keys and values of the decoder: its own, and the encoder's, one pair a layer.
-
-    Beams of a row share its buffers: a slot holds one token of one beam, and `lineage` says which slots are
-    a beam's own past. So beams that change places move no keys or values.
-    """
-
-    own: Pairs  # [R, H, slots, d], filled from the left
-    cross: Pairs  # [R, H, S, d]
-    mask: Tensor  # [R, 1, 1, S] additive
-    places: Tensor  # [slots], the position of each slot
-    lineage: Tensor  # [R, beams so far, slots] bool
-    beams: int
-    follow: Follow | None = None
-    recording: Recording | None = None  # of the turns after the first; own, cross and mask are its buffers
-    filled: int = 0
-    length: int = 0
-
-    def reorder(self, parent: Tensor) -> None:
-        """Beam i of each row becomes a child of beam `parent[row, i]`; `parent` is `[R, beams]`."""
-        self.lineage = reordered(self.lineage, parent)
-
-    @property
-    def granule(self) -> int:
-        """Slots are attended to in multiples of so many: few different shapes, with sides that matrix units like."""
-        return 8 * self.beams
-
-    def to_look(self) -> bool:
-        """Whether to look now at which rows have ended: on a GPU every fourth token, for looking waits for it."""
-        return not self.lineage.is_cuda or self.length % 4 == 0
-
-    def worth_keeping(self, left: int) -> bool:
-        """Whether `keep` saves more than it costs when `left` rows are still going."""
-        rows = len(self.lineage)
-        return self.recording is None and left <= (rows * 3 // 4 if self.lineage.is_cuda else rows - 1)
-
-    def keep(self, rows: Tensor) -> None:
-        """Drop the rows that the mask `[R]` leaves out."""
-        self.own = [(key[rows], value[rows]) for key, value in self.own]
-        self.cross = [(key[rows], value[rows]) for key, value in self.cross]
-        self.mask = self.mask[rows]
-        self.lineage = self.lineage[rows]
 
 
 class Projection(nn.Module):

@@ -1,0 +1,54 @@
+"""What a decoder has written so far, for all beams of a row together."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from unembed_text.recording import Follow, Pairs, Recording, reordered
+
+__all__ = ["Cache"]
+
+
+@dataclass
+class Cache:
+    """Keys and values of the decoder: its own, and the encoder's, one pair a layer.
+
+    Beams of a row share its buffers: a slot holds one token of one beam, and `lineage` says which slots are
+    a beam's own past. So beams that change places move no keys or values.
+    """
+
+    own: Pairs  # [R, H, slots, d], filled from the left
+    cross: Pairs  # [R, H, S, d]
+    mask: Tensor  # [R, 1, 1, S] additive
+    places: Tensor  # [slots], the position of each slot
+    lineage: Tensor  # [R, beams so far, slots] bool
+    beams: int
+    follow: Follow | None = None
+    recording: Recording | None = None  # of the turns after the first; own, cross and mask are its buffers
+    filled: int = 0
+    length: int = 0
+
+    def reorder(self, parent: Tensor) -> None:
+        """Beam i of each row becomes a child of beam `parent[row, i]`; `parent` is `[R, beams]`."""
+        self.lineage = reordered(self.lineage, parent)
+
+    @property
+    def granule(self) -> int:
+        """Slots are attended to in multiples of so many: few different shapes, with sides that matrix units like."""
+        return 8 * self.beams
+
+    def to_look(self) -> bool:
+        """Whether to look now at which rows have ended: on a GPU every fourth token, for looking waits for it."""
+        return not self.lineage.is_cuda or self.length % 4 == 0
+
+    def worth_keeping(self, left: int) -> bool:
+        """Whether `keep` saves more than it costs when `left` rows are still going."""
+        rows = len(self.lineage)
+        return self.recording is None and left <= (rows * 3 // 4 if self.lineage.is_cuda else rows - 1)
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop the rows that the mask `[R]` leaves out."""
+        self.own = [(key[rows], value[rows]) for key, value in self.own]
+        self.cross = [(key[rows], value[rows]) for key, value in self.cross]
+        self.mask = self.mask[rows]
+        self.lineage = self.lineage[rows]
