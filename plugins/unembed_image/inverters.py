@@ -18,10 +18,10 @@ from unembed_image.proposals import corrections, guesses
 
 __all__ = ["build_inverter", "image_embedder", "open_checkpoint", "save_network"]
 
-# Where corrections stall, edits go on; good first guesses stay ahead to the end.
+# Corrections climb fastest at first, edits go on where they stall; good first guesses stay ahead to the end.
 EFFORTS = {
-    "high": unembed.Effort(steps=20, beam=1, branch=1, guesses=32, edits=64, patience=6, max_queries=5000),
-    "max": unembed.Effort(steps=20, beam=1, branch=1, guesses=64, edits=192, patience=6, max_queries=5000),
+    "high": unembed.Effort(steps=20, beam=1, branch=8, guesses=32, edits=64, patience=6, max_queries=5000),
+    "max": unembed.Effort(steps=20, beam=1, branch=16, guesses=64, edits=192, patience=6, max_queries=5000),
 }
 LEAST, MOST = 0.97, 0.8  # times at which the first and the last candidate of a correction begin
 

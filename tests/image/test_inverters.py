@@ -55,8 +55,8 @@ def test_an_inverter_of_probabilities_conforms() -> None:
     ranks = {f"{look}_top{top}" for look in ("retrieval", "independent") for top in (1, 10)}
     assert {"ssim", "psnr", "kl", "agreement_top1", "agreement_top5"} | ranks == set(inverter.metrics)
     check_inverter(inverter, inverter.codec.probes[:2])
-    # 32 guesses; 20 times a correction, 64 edits and two times 8 sums; what is returned.
-    assert forecast(inverter, 1, tokens=0, effort=inverter.settings("high"))["queries"] == 32 + 20 * (1 + 64 + 16) + 1
+    # 32 guesses; 20 times 8 corrections, 64 edits and two times 8 sums; what is returned.
+    assert forecast(inverter, 1, tokens=0, effort=inverter.settings("high"))["queries"] == 32 + 20 * (8 + 64 + 16) + 1
 
 
 @pytest.mark.slow
