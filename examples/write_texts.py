@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from unembed.errors import InputError
 from unembed.passages import read_passages
 
 GIVEN = 3, 10  # words of a passage that are given, at least and at most
@@ -34,23 +35,36 @@ def opened(model: str, device: str) -> tuple[AutoTokenizer, AutoModelForCausalLM
     return tokenizer, AutoModelForCausalLM.from_pretrained(model, dtype=dtype, **more).to(device).eval()
 
 
+def counted(word: str) -> int:
+    """A number of at least 1."""
+    if (number := int(word)) < 1:
+        raise argparse.ArgumentTypeError(f"at least 1, not {number}")
+    return number
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=1_000_000)
-    parser.add_argument("--tokens", type=int, default=40, help="tokens written after what is given, at most")
+    parser.add_argument("--count", type=counted, default=1_000_000)
+    parser.add_argument("--tokens", type=counted, default=40, help="tokens written after what is given, at most")
     parser.add_argument("--temperature", type=float, default=1.0)
-    parser.add_argument("--at-once", type=int, default=4096)
+    parser.add_argument("--at-once", type=counted, default=4096)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     draw = random.Random(options.seed)
     torch.manual_seed(options.seed)
-    passages = [text for path in options.data for text in read_passages(path)]
-    tokenizer, model = opened(options.model, options.device)
+    try:
+        passages = [text for path in options.data for text in read_passages(path)]
+        tokenizer, model = opened(options.model, options.device)
+    except (ImportError, InputError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        parser.error(
+            f"{reason} (--data takes texts, --model a folder, hub id or .gguf file of a causal language model)"
+        )
     how = GenerationConfig(
         do_sample=True,
         temperature=options.temperature,
@@ -59,7 +73,7 @@ def main() -> None:
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    began, written = time.monotonic(), 0
+    began, written, texts = time.monotonic(), 0, []
     with pq.ParquetWriter(options.out, pa.schema({"text": pa.string()}), compression="zstd") as file:
         while written < options.count and time.monotonic() - began < options.seconds:
             chosen = draw.sample(passages, min(options.at_once, options.count - written, len(passages)))

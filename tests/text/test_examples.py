@@ -27,3 +27,20 @@ def test_texts_go_on_from_beginnings_of_passages(t5_tokenizer, tmp_path) -> None
     assert len(written) == 7 and "7 texts" in done.stderr
     beginnings = {" ".join(passage.split()[:3]) for passage in passages}
     assert {" ".join(text.split()[:3]) for text in written} <= beginnings and len(set(written)) > 1
+
+
+@pytest.mark.parametrize(
+    ("data", "count", "told"),
+    [
+        ("passages.txt", 7, "--model a folder"),
+        ("absent.txt", 7, "absent.txt"),
+        ("passages.txt", 0, "at least 1, not 0"),
+    ],
+)
+def test_what_cant_be_used_is_told_in_one_line(data, count, told, tmp_path) -> None:
+    (tmp_path / "passages.txt").write_text("one two three four")
+    words = ["--model", tmp_path / "none", "--data", tmp_path / data, "--out", tmp_path / "out.parquet"]
+    command = [sys.executable, PROGRAM, *map(str, words), "--count", str(count)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and told in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert not (tmp_path / "out.parquet").exists()
