@@ -120,7 +120,7 @@ def features(backbone: Backbone, layer: str, pool: Pool, *, name: str, device: t
         heard[:] = [plain(*args, **kwargs)]
         return heard[0]
 
-    known[layer].forward = listening  # a compiled model would pass a hook over
+    known[layer].forward = listening  # a model compiled while it had no hook would pass a later one over
 
     def forward(inputs: Tensor) -> Tensor:
         heard.clear()
