@@ -21,7 +21,7 @@ __all__ = ["build_inverter", "image_embedder", "open_checkpoint", "save_network"
 # Corrections climb fastest at first, edits go on where they stall; good first guesses stay ahead to the end.
 EFFORTS = {
     "high": unembed.Effort(steps=20, beam=1, branch=8, guesses=32, edits=64, patience=6, max_queries=5000),
-    "max": unembed.Effort(steps=20, beam=1, branch=16, guesses=64, edits=192, patience=6, max_queries=5000),
+    "max": unembed.Effort(steps=20, beam=1, branch=16, guesses=64, edits=320, patience=6, max_queries=10_000),
 }
 LEAST, MOST = 0.97, 0.8  # times at which the first and the last candidate of a correction begin
 
