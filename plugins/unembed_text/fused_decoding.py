@@ -10,10 +10,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from unembed_text.fused_linear import starts_early
+
 __all__ = ["append", "beam_attention", "logsumexp", "lone_attention", "single_attention"]
 
 TILE = 64  # slots that beams look at together
-LANES = 16  # slots that one query looks at together: few, so that a warp does and many fit a multiprocessor
+LANES = 8  # slots that one query looks at together: few, so that a warp does and many fit a multiprocessor
 HIDDEN = tl.constexpr(-1e8)  # a bias below it hides its position
 
 
@@ -47,10 +49,11 @@ def lone_attention(
     rows, heads, _, width = query.shape
     bias = bias.expand(rows, heads, 1, -1)
     out = query.new_empty(query.shape)
+    early = starts_early(query.device)
     _lone[(rows, heads)](
         query, key, value, keys, values, where, bias, out,
         *query.stride()[:2], *key.stride()[:2], *value.stride()[:2], *keys.stride()[:3], *values.stride()[:3],
-        bias.stride(0), bias.stride(1), bias.stride(3), TK=LANES, D=width, num_warps=1,
+        bias.stride(0), bias.stride(1), bias.stride(3), TK=LANES, D=width, EARLY=early, num_warps=1, launch_pdl=early,
     )  # fmt: skip
     return out
 
@@ -137,10 +140,14 @@ def _append(
 @triton.jit
 def _lone(
     q, k, v, keys, values, where, bias, out, q_row, q_head, k_row, k_head, v_row, v_head,
-    ks_row, ks_head, ks_place, vs_row, vs_head, vs_place, b_row, b_head, b_place, TK: tl.constexpr, D: tl.constexpr,
+    ks_row, ks_head, ks_place, vs_row, vs_head, vs_place, b_row, b_head, b_place,
+    TK: tl.constexpr, D: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
     d = tl.arange(0, D)
+    if EARLY:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
     slot = tl.load(where).to(tl.int32)
     query = tl.load(q + row * q_row + head * q_head + d).to(tl.float32)
     key = tl.load(k + row * k_row + head * k_head + d)

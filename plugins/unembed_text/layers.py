@@ -9,11 +9,17 @@ from torch.nn import functional as F
 
 from unembed_text.attention import attend, cross_attention, merge_heads, own_attention, split_heads
 
+try:
+    from unembed_text import fused_linear
+except ImportError:  # Triton comes with the CUDA builds of torch
+    fused_linear = None  # type: ignore[assignment]
+
 __all__ = [
     "decoder_layer",
     "drop",
     "encoder_layer",
     "finish",
+    "folded",
     "joined",
     "leave",
     "norm",
@@ -26,11 +32,15 @@ __all__ = [
 
 
 JOINED = "joined"  # buffer of an attention that holds such weights
+FOLDED = "folded"  # attribute of a norm whose scale the maps after it have taken over
+
+# Weights of a part of a block: its norm's scale, None if it is folded, and its maps.
+Weights = Sequence[Tensor | None]
 
 
-def norm(weight: Tensor, x: Tensor) -> Tensor:
+def norm(weight: Tensor | None, x: Tensor) -> Tensor:
     """T5's layer norm: by the root of the mean square, which torch takes in float32."""
-    return F.rms_norm(x, (x.shape[-1],), weight.to(x.dtype), 1e-6)
+    return F.rms_norm(x, (x.shape[-1],), None if weight is None else weight.to(x.dtype), 1e-6)
 
 
 def drop(x: Tensor, rate: float, seed: Tensor | None) -> Tensor:
@@ -91,11 +101,10 @@ def decoder_layer(
     return x + drop(_feed(x, feed, training), rate, third)
 
 
-def project(x: Tensor, heads: int, weights: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
-    """Queries, keys and values `[N, H, L, d]` of a decoding step."""
+def project(x: Tensor, squares: Tensor | None, heads: int, weights: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
+    """Queries, keys and values `[N, H, L, d]` of a decoding step; `squares` as `finish` gives them."""
     scale, *parts, _ = weights[0]
-    x = norm(scale, x)
-    made = [F.linear(x, part) for part in parts]
+    made = _normed(x, squares, scale, parts)
     return tuple(split_heads(part, heads) for part in (made if len(made) == 3 else made[0].chunk(3, -1)))
 
 
@@ -106,17 +115,18 @@ def finish(
     mask: Tensor,
     heads: int,
     weights: Sequence[Sequence[Tensor]],
-) -> Tensor:
+) -> tuple[Tensor, Tensor | None]:
     """A decoding step's layer after its attention `mixed` `[N, H, B, d]` to itself. May write into `x`.
 
-    Beams stand where positions stand in training.
+    Beams stand where positions stand in training. Beside the states come parts of each row's sum of squares, where
+    the kernel that made them has these.
     """
     (*_, own_out), (scale, q, _, _, out), feed = weights
-    x = _plus(x, merge_heads(mixed), own_out)
-    query = split_heads(F.linear(norm(scale, x), q), heads)
-    x = _plus(x, merge_heads(attend(query, *cross, mask)), out)
+    x, squares = _plus(x, merge_heads(mixed), own_out)
+    (query,) = _normed(x, squares, scale, [q])
+    x, squares = _plus(x, merge_heads(attend(split_heads(query, heads), *cross, mask)), out)
     scale, *enter, out = feed
-    return _plus(x, _entered(norm(scale, x), enter), out)
+    return _plus(x, _gated(_normed(x, squares, scale, enter, relu=len(enter) == 1)), out)
 
 
 def rectified(x: Tensor, weight: Tensor) -> Tensor:
@@ -156,8 +166,26 @@ def weights_of(block: nn.Module) -> list[list[Tensor]]:
             maps = [getattr(attention, JOINED), attention.o.weight]
         else:
             maps = [part.weight for part in (attention.q, attention.k, attention.v, attention.o)]
-        found.append([layer.layer_norm.weight, *maps])
+        scale = None if getattr(layer.layer_norm, FOLDED, False) else layer.layer_norm.weight
+        found.append([scale, *maps])
     return found
+
+
+def folded(block: nn.Module) -> None:
+    """Let the maps that follow a block's norms take over their scales."""
+    for layer in block.layer:
+        attention = getattr(layer, "SelfAttention", None)
+        if attention is not None:
+            maps = [attention.q, attention.k, attention.v]
+        elif hasattr(layer, "EncDecAttention"):
+            maps = [layer.EncDecAttention.q]
+        else:
+            feed = layer.DenseReluDense
+            maps = [part for part in feed.children() if isinstance(part, nn.Linear) and part is not feed.wo]
+        for part in maps:
+            part.weight.data = part.weight.data * layer.layer_norm.weight.data
+        layer.layer_norm.weight.data.fill_(1)
+        setattr(layer.layer_norm, FOLDED, True)
 
 
 def joined(block: nn.Module) -> None:
@@ -188,8 +216,12 @@ def _entered(x: Tensor, weights: Sequence[Tensor], training: bool = False) -> Te
     """The wide half of a feed-forward network."""
     if len(weights) == 1:  # T5's first version
         return rectified(x, weights[0])
-    enter, gate = _joint(x, weights, training).chunk(2, -1)
-    return F.gelu(enter, approximate="tanh") * gate
+    return _gated(_joint(x, weights, training).chunk(2, -1))
+
+
+def _gated(made: Sequence[Tensor]) -> Tensor:
+    """What a feed-forward network narrows again: what was rectified, or one half by the other's gate."""
+    return made[0] if len(made) == 1 else F.gelu(made[0], approximate="tanh") * made[1]
 
 
 @cache
@@ -198,11 +230,29 @@ def _nothing(size: int, device: torch.device) -> Tensor:
     return torch.zeros(size, dtype=torch.bfloat16, device=device)
 
 
-def _plus(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """x + F.linear(y, weight): in one kernel, into x, where weights are as inference on a GPU stores them."""
-    if x.is_cuda and x.dtype == weight.dtype == y.dtype and not torch.compiler.is_compiling():
-        return x.flatten(0, 1).addmm_(y.flatten(0, 1), weight.t()).view_as(x)
-    return x + F.linear(y, weight)
+def _normed(
+    x: Tensor, squares: Tensor | None, scale: Tensor | None, weights: Sequence[Tensor], *, relu: bool = False
+) -> list[Tensor]:
+    """Products of `norm(scale, x)` with each of the weights, for a decoding step."""
+    if squares is not None and scale is None:
+        rows = x.flatten(0, 1)
+        made = [fused_linear.fused_linear(rows, weight, squares, relu=relu) for weight in weights]
+        return [part.view(*x.shape[:2], -1) for part in made]
+    x = norm(scale, x)
+    return [rectified(x, weight) if relu else F.linear(x, weight) for weight in weights]
+
+
+def _plus(x: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor | None]:
+    """x + F.linear(y, weight): in one kernel, into x, where weights are as inference on a GPU stores them.
+
+    For few rows the parts of their sums of squares come with them.
+    """
+    if not x.is_cuda or not x.dtype == weight.dtype == y.dtype or torch.compiler.is_compiling():
+        return x + F.linear(y, weight), None
+    rows, y = x.flatten(0, 1), y.flatten(0, 1)
+    if x.dtype == torch.bfloat16 and fused_linear is not None and fused_linear.fits(len(rows), weight):
+        return x, fused_linear.fused_sum(rows, y, weight)
+    return rows.addmm_(y, weight.t()).view_as(x), None
 
 
 def _joint(x: Tensor, weights: Sequence[Tensor], training: bool) -> Tensor:

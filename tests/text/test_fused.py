@@ -10,6 +10,7 @@ CHECK = """
 import torch
 from unembed_text.attention import attend, merge_heads, split_heads
 from unembed_text.fused import fits, fused_attention
+from unembed_text.fused_linear import fused_linear, fused_sum
 from unembed_text.fused_decoding import append, beam_attention, logsumexp, lone_attention, single_attention
 
 torch.manual_seed(0)
@@ -32,6 +33,16 @@ for queries, keys, own, masked in cases:
     pairs = zip((out, *torch.autograd.grad(out, inputs, grad)), (plain, *torch.autograd.grad(plain, inputs, grad)))
     for a, b in pairs:
         assert (a - b).norm() < 1e-5 * b.norm(), (queries, keys, own)
+for rows, size, wide in (1, 96, 128), (5, 200, 256), (70, 128, 128), (9, 256, 384):
+    shapes = (rows, size), (rows, wide), (size, wide), (65, size)
+    x, y, weight, next_weight = (torch.randn(shape, device=device) for shape in shapes)
+    whole = x + y @ weight.T
+    squares = fused_sum(x, y, weight)
+    assert (x - whole).norm() < 1e-5 * whole.norm() and torch.allclose(squares.sum(1), whole.square().sum(1), rtol=1e-5)
+    if size % 128 == 0:
+        plain = torch.nn.functional.rms_norm(whole, (size,), None, 1e-6) @ next_weight.T
+        for relu, wanted in (False, plain), (True, plain.relu()):
+            assert (fused_linear(x, next_weight, squares, relu=relu) - wanted).norm() < 1e-5 * wanted.norm()
 buffer = torch.randn(2, 7, 40, heads * width, device=device)  # heads side by side, places with gaps
 key, value = (split_heads(part, heads)[:, :, :33] for part in buffer)
 query = torch.randn(7, heads, 1, width, device=device)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unembed_text.layers import drop, joined, rectified, weights_of
+from unembed_text.layers import drop, folded, joined, rectified, weights_of
 
 
 def seed(value: int) -> torch.Tensor:
@@ -84,6 +84,24 @@ def test_joined_weights_give_what_apart_ones_do_and_move_with_the_network(traina
         attention = block.layer[0].SelfAttention
         parts = [part.weight for part in (attention.q, attention.k, attention.v)]
         assert torch.equal(weights_of(block)[0][1], torch.cat(parts)) and parts[0].dtype == torch.float64
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["relu", "gated-gelu"])
+def test_scales_that_maps_have_taken_over_count_once(trainable, kind) -> None:
+    network, batch = trainable
+    network = type(network)(
+        network.config | {"feed_forward_proj": kind}, dimension=12, positions=3, hidden=16, special=network.special
+    ).eval()
+    blocks = [*network.t5.encoder.block, *network.t5.decoder.block]
+    for block in blocks:
+        for layer in block.layer:
+            layer.layer_norm.weight.uniform_(0.5, 2)
+    plain = network(**batch)
+    for block in blocks:
+        folded(block)
+        assert all(scale is None for scale, *_ in weights_of(block))
+    assert torch.allclose(network(**batch), plain, rtol=1e-5)
 
 
 @pytest.mark.gpu
