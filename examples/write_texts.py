@@ -70,6 +70,7 @@ def main() -> None:
         temperature=options.temperature,
         max_new_tokens=options.tokens,
         cache_implementation="static",
+        disable_compile=True,  # a minute, which few runs would get back
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )

@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -114,8 +115,8 @@ class LocalEmbedder(TextEmbedder):
         return dict(self._model.state_dict()) if isinstance(self._model, torch.nn.Module) else {}
 
     def _signals(self, texts: Sequence[str]) -> Tensor:
-        reach = CHARACTERS * self.max_tokens if self._by_words else max(map(len, texts), default=0)
-        begun = [_beginning(text, reach) for text in texts]
+        reach = CHARACTERS * self.max_tokens
+        begun = [_beginning(text, reach) for text in texts] if self._by_words else list(texts)
         rows = self._ids(begun)
         short = [i for i, text in enumerate(texts) if len(rows[i]) < self.max_tokens and len(begun[i]) < len(text)]
         for i, row in zip(short, self._ids([texts[i] for i in short]), strict=True):
@@ -218,14 +219,17 @@ def minilm(device: torch.device | str = "cpu") -> SentenceTransformerEmbedder:
 
 def _by_words(tokenizer: Any) -> bool:
     """Whether a tokenizer first splits a text at spaces, so that its beginning, up to a space, has the same tokens."""
-    splitter = getattr(getattr(tokenizer, "backend_tokenizer", None), "pre_tokenizer", None)
-    return splitter is not None and len(splitter.pre_tokenize_str("a b")) == 2
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or backend.pre_tokenizer is None:
+        return False
+    text = backend.normalizer.normalize_str("a b") if backend.normalizer is not None else "a b"
+    return len(backend.pre_tokenizer.pre_tokenize_str(text)) == 2
 
 
 def _beginning(text: str, reach: int) -> str:
-    """A text up to the last space within `reach` characters; the whole text if it is no longer or has no such space."""
-    begun = text[: text.rfind(" ", 0, reach) + 1].rstrip(" ") if len(text) > reach else text
-    return begun or text
+    """A text up to the last word before a space within `reach` characters; the whole text if no longer or without."""
+    begun = re.match(r".*\S(?= )", text[:reach], re.DOTALL) if len(text) > reach else None
+    return text if begun is None else begun[0]
 
 
 def _affixes(tokenizer: Any, prompt: str, name: str) -> tuple[list[int], list[int]]:

@@ -18,11 +18,14 @@ __all__ = ["fits", "fused_linear", "fused_sum", "starts_early"]
 
 MOST = 512  # rows; with more a GPU is busy enough
 LINE = tl.constexpr(64)  # numbers that a GPU fetches at once
+TALL = 64  # rows of a tile, also where there are fewer: a kernel for each number would have to be compiled
+NARROW, WIDE = 32, 128  # columns of a tile: of sums and of products that are no wider than what they read, of others
 
 
 def fits(rows: int, weight: Tensor) -> bool:
-    """Whether a product of so many rows with `weight` `[size, width]` is small and fits the kernel's tiles."""
-    return rows <= MOST and weight.shape[1] % 128 == 0 and weight.is_contiguous()
+    """Whether sums of so many rows with `weight` `[size, width]`, and products of these, are small and fill tiles."""
+    size, width = weight.shape
+    return rows <= MOST and size % 128 == width % 128 == 0 and weight.is_contiguous()
 
 
 def fused_linear(x: Tensor, weight: Tensor, squares: Tensor, *, relu: bool = False) -> Tensor:
@@ -31,14 +34,15 @@ def fused_linear(x: Tensor, weight: Tensor, squares: Tensor, *, relu: bool = Fal
     `squares` `[N, parts]` sum to those of the rows, as `fused_sum` gives them.
     """
     out = x.new_empty(len(x), len(weight))
-    _launch(x, weight, squares, out, NORM=True, RELU=relu)
+    wide = WIDE if len(weight) > x.shape[1] else NARROW
+    _launch(x, weight, squares, out, wide, NORM=True, RELU=relu)
     return out
 
 
 def fused_sum(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     """Add rows `y` `[N, width]` times `weight` `[size, width]` to `x` `[N, size]`: the parts of its sums of squares."""
     squares = torch.empty(len(x), triton.cdiv(len(weight), NARROW), dtype=torch.float32, device=x.device)
-    _launch(y, weight, squares, x, PLUS=True)
+    _launch(y, weight, squares, x, NARROW, PLUS=True)
     return squares
 
 
@@ -48,14 +52,10 @@ def starts_early(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
 
 
-TALL = 64  # rows of a tile, also where there are fewer: a kernel for each number would have to be compiled
-NARROW, WIDE = 32, 128  # columns of a tile, for products that are narrower than what they read, or wider
-
-
-def _launch(x: Tensor, weight: Tensor, squares: Tensor, out: Tensor, **does: bool) -> None:
+def _launch(x: Tensor, weight: Tensor, squares: Tensor, out: Tensor, wide: int, **does: bool) -> None:
     (rows, width), size = x.shape, len(weight)
     early = starts_early(x.device)
-    wide, deep, warps, stages = (WIDE, 64, 8, 3) if size > width else (NARROW, 64 if width == size else 128, 4, 5)
+    deep, warps, stages = (64, 8, 3) if wide == WIDE else (64 if width <= size else 128, 4, 5)
     _linear[(triton.cdiv(size, wide), triton.cdiv(rows, TALL))](
         x, weight, squares, out, rows, size, x.stride(0), out.stride(0), squares.shape[1],
         WIDTH=width, PARTS=triton.next_power_of_2(squares.shape[1]), TM=TALL, TN=wide, TK=deep, EARLY=early,

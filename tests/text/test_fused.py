@@ -10,7 +10,7 @@ CHECK = """
 import torch
 from unembed_text.attention import attend, merge_heads, split_heads
 from unembed_text.fused import fits, fused_attention
-from unembed_text.fused_linear import fused_linear, fused_sum
+from unembed_text.fused_linear import fits as products, fused_linear, fused_sum
 from unembed_text.fused_decoding import append, beam_attention, logsumexp, lone_attention, single_attention
 
 torch.manual_seed(0)
@@ -33,16 +33,22 @@ for queries, keys, own, masked in cases:
     pairs = zip((out, *torch.autograd.grad(out, inputs, grad)), (plain, *torch.autograd.grad(plain, inputs, grad)))
     for a, b in pairs:
         assert (a - b).norm() < 1e-5 * b.norm(), (queries, keys, own)
-for rows, size, wide in (1, 96, 128), (5, 200, 256), (70, 128, 128), (9, 256, 384):
-    shapes = (rows, size), (rows, wide), (size, wide), (65, size)
-    x, y, weight, next_weight = (torch.randn(shape, device=device) for shape in shapes)
+torch.use_deterministic_algorithms(True)  # what isn't written is NaN
+for rows, size, wide in (1, 96, 128), (5, 200, 256), (70, 128, 128), (9, 256, 384), (5, 512, 384), (65, 384, 128):
+    shapes = (rows, size), (rows, wide), (size, wide), (65, size), (size + 128, size)
+    x, y, weight, narrow, broad = (torch.randn(shape, device=device) for shape in shapes)
     whole = x + y @ weight.T
     squares = fused_sum(x, y, weight)
     assert (x - whole).norm() < 1e-5 * whole.norm() and torch.allclose(squares.sum(1), whole.square().sum(1), rtol=1e-5)
-    if size % 128 == 0:
-        plain = torch.nn.functional.rms_norm(whole, (size,), None, 1e-6) @ next_weight.T
+    normed = torch.nn.functional.rms_norm(whole, (size,), None, 1e-6)
+    for after in (narrow, broad) if size % 128 == 0 else ():
+        plain = normed @ after.T
         for relu, wanted in (False, plain), (True, plain.relu()):
-            assert (fused_linear(x, next_weight, squares, relu=relu) - wanted).norm() < 1e-5 * wanted.norm()
+            assert (fused_linear(x, after, squares, relu=relu) - wanted).norm() < 1e-5 * wanted.norm()
+x, weight = torch.randn(5, 192), torch.randn(192, 128)
+assert not products(5, weight) and not products(5, weight.T) and not products(513, torch.randn(128, 128))
+assert products(512, torch.randn(512, 384)) and not products(5, torch.randn(256, 128).T)
+torch.use_deterministic_algorithms(False)
 buffer = torch.randn(2, 7, 40, heads * width, device=device)  # heads side by side, places with gaps
 key, value = (split_heads(part, heads)[:, :, :33] for part in buffer)
 query = torch.randn(7, heads, 1, width, device=device)

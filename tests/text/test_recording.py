@@ -15,10 +15,14 @@ T5 = {"vocab_size": 60, "d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, 
 LENGTH = 9
 
 
-def network(device: str) -> InversionNetwork:
+def network(device: str, **shape) -> InversionNetwork:
     torch.manual_seed(0)
     special = Special(pad=0, start=1, end=2)
-    made = InversionNetwork(T5, dimension=12, positions=3, hidden=16, special=special).to(device).eval()
+    made = InversionNetwork(T5 | shape, dimension=12, positions=3, hidden=16, special=special).eval()
+    for name, weight in made.named_parameters():
+        if "layer_norm" in name:
+            weight.data.uniform_(0.5, 2)
+    made.to(device)
     stored_for(torch.device(device if device.startswith("cuda") else "meta"), made)
     return made
 
@@ -54,7 +58,7 @@ def steps(net: InversionNetwork, states, mask, beams: int) -> torch.Tensor:
     tokens, parents = (torch.randint(*ends, shape, generator=draw).to(device) for ends in ((3, 60), (0, beams)))
     parents[:, 0] = 0
     last = torch.ones(len(states), 1, dtype=torch.long, device=device)
-    state = Walk(last, tokens, parents, torch.zeros(*shape, T5["d_model"], device=device))
+    state = Walk(last, tokens, parents, torch.zeros(*shape, net.t5.config.d_model, device=device))
     cache = net.start(states, mask, beams=beams, length=LENGTH, follow=walk)
     for _ in range(LENGTH):
         state = net.turn(state, cache)
@@ -135,12 +139,21 @@ def test_a_lone_beam_grows_as_attention_written_out_says(slot) -> None:
 @pytest.mark.gpu
 @torch.no_grad()
 @pytest.mark.parametrize("beams", [1, 3])
-def test_weights_stored_for_a_gpu_give_what_a_cpu_computes(beams) -> None:
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {},
+        {"d_model": 512, "d_kv": 64, "d_ff": 1024, "num_heads": 6, "feed_forward_proj": "gated-gelu"},
+        {"d_model": 128, "d_kv": 64, "d_ff": 256},
+        {"d_model": 192, "d_kv": 64, "d_ff": 256},  # no multiple of what the kernels for few rows want
+    ],
+)
+def test_weights_stored_for_a_gpu_give_what_a_cpu_computes(beams, shape) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     found = {}
     for device in ("cpu", "cuda"):
-        net = network(device)
+        net = network(device, **shape)
         with torch.autocast("cuda", torch.bfloat16, enabled=device == "cuda"):
             states, mask = encoded(net, 5, 7)
             found[device] = [states.float().cpu(), steps(net, states, mask, beams).cpu()]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from tokenizers.models import BPE
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -87,9 +88,10 @@ class T5Codec(SequenceCodec):
         return filled(rows, self.columns, self.pad)
 
     def _read(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        # All at once, on several threads: batch_decode takes one after the other.
-        texts = self.tokenizer.backend_tokenizer.decode_batch(rows, skip_special_tokens=True)
-        return [self.tokenizer.clean_up_tokenization(text) for text in texts]
+        # As batch_decode, which takes one after the other; this takes all at once, on several threads.
+        backend = self.tokenizer.backend_tokenizer
+        texts = backend.decode_batch(rows, skip_special_tokens=True)
+        return texts if isinstance(backend.model, BPE) else [self.tokenizer.clean_up_tokenization(x) for x in texts]
 
     @staticmethod
     def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

@@ -45,6 +45,13 @@ def test_equal_to_an_uncased_reader_are_texts_that_differ_in_case(t5_tokenizer, 
     assert not torch.equal(codec.encode(["hello there"]), codec.encode(["hello here"]))
 
 
+def test_ids_are_read_as_the_tokenizer_reads_them(codec, t5_tokenizer) -> None:
+    draw = torch.Generator().manual_seed(0)
+    rows = [*torch.randint(0, len(t5_tokenizer) + 5, (50, 12), generator=draw).tolist(), [], [0], [1], [2, 2]]
+    wanted = t5_tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=True)
+    assert codec._read(rows) == wanted and codec._read([]) == []
+
+
 def test_bytes_are_read_by_a_network_as_the_nearest_ids(codec, t5_tokenizer) -> None:
     signals = codec.encode(["a {brace}", "hello there"])
     assert (signals[0] >= codec.vocabulary).any() and not (signals[1] >= codec.vocabulary).any()
