@@ -17,7 +17,9 @@ from unembed_image.proposals import halved, smoothed, unit
 
 __all__ = ["Edit"]
 
-SIZE = 0.003  # RMS of a change, the levels going from 0 to 1: near one of them, or rounding would leave little of it
+# RMS of the first change of a step and of the last, the levels going from 0 to 1: large ones get ahead while answers are
+# far off, small ones tell more of the slope near the end. Rounding leaves of a small one the few levels that it reaches.
+FIRST, LAST = 0.003, 0.001
 NOISE = 0.03  # of a gradient, smooth: what is left to try where gradients have few directions
 ALIKE = 1e-3  # of squared lengths: what two changes differ by less is left to them
 LONG = 1.5  # times as long as edits are: no small change
@@ -29,7 +31,7 @@ class Edit(Editor):
 
     A change is the student's gradient of what the embedding still lacks, each value of it more or less by chance, less
     what it has in common with those before it: gradients are much alike, and answers to what they share would drown
-    the rest.
+    the rest. The first is the largest.
     """
 
     reach = 1
@@ -61,7 +63,8 @@ class Edit(Editor):
                 noise = torch.randn(image.shape, device=image.device, generator=generator)
                 gradients.append(unit(smoothed(gradient.float())) + NOISE * unit(smoothed(noise)))
         changes = unit(_apart(torch.stack(gradients, 1)).flatten(0, 1)).view(-1, count, *hypothesis.shape[1:])
-        return levels(hypothesis[:, None] + SIZE * changes)
+        sizes = FIRST * torch.logspace(0, 1, count, base=LAST / FIRST, device=target.device)
+        return levels(hypothesis[:, None] + sizes[:, None, None, None] * changes)
 
     def _combine(
         self, target: Tensor, hypothesis: Tensor, embedding: Tensor, edits: Tensor, answers: Tensor, count: int
@@ -71,7 +74,7 @@ class Edit(Editor):
         changes = (edits - hypothesis[:, None]).flatten(2)
         length = changes.norm(dim=2, keepdim=True)
         # The rest is the hypothesis itself, or combinations, which go too far to tell a slope.
-        small = (length > 0) & (length < LONG * SIZE * changes.shape[2] ** 0.5)
+        small = (length > 0) & (length < LONG * FIRST * changes.shape[2] ** 0.5)
         inverse = torch.where(small, 1 / length, 0)
         changes *= inverse
         moved = (network.coordinates(answers, target[:, None]) - reached[:, None]) * inverse
