@@ -17,8 +17,8 @@ from unembed_image.proposals import halved, smoothed, unit
 
 __all__ = ["Edit"]
 
-# RMS of the first change of a step and of the last, the levels going from 0 to 1: large ones get ahead while answers are
-# far off, small ones tell more of the slope near the end. Rounding leaves of a small one the few levels that it reaches.
+# RMS of the first change of a step and of the last, the levels going from 0 to 1: large ones get ahead while answers
+# are far off, small ones tell more of the slope near the end. Rounding leaves a small one at a few places only.
 FIRST, LAST = 0.003, 0.001
 NOISE = 0.03  # of a gradient, smooth: what is left to try where gradients have few directions
 ALIKE = 1e-3  # of squared lengths: what two changes differ by less is left to them
