@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from unembed_text.fused_linear import starts_early
+from unembed_text.fused_linear import early
 
 __all__ = ["append", "beam_attention", "logsumexp", "lone_attention", "single_attention"]
 
@@ -49,11 +49,10 @@ def lone_attention(
     rows, heads, _, width = query.shape
     bias = bias.expand(rows, heads, 1, -1)
     out = query.new_empty(query.shape)
-    early = starts_early(query.device)
     _lone[(rows, heads)](
         query, key, value, keys, values, where, bias, out,
         *query.stride()[:2], *key.stride()[:2], *value.stride()[:2], *keys.stride()[:3], *values.stride()[:3],
-        bias.stride(0), bias.stride(1), bias.stride(3), TK=LANES, D=width, EARLY=early, num_warps=1, launch_pdl=early,
+        bias.stride(0), bias.stride(1), bias.stride(3), TK=LANES, D=width, num_warps=1, **early(query.device),
     )  # fmt: skip
     return out
 

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["fits", "fused_linear", "fused_sum", "starts_early"]
+__all__ = ["early", "fits", "fused_linear", "fused_sum"]
 
 MOST = 512  # rows; with more a GPU is busy enough
 LINE = tl.constexpr(64)  # numbers that a GPU fetches at once
@@ -47,19 +47,21 @@ def fused_sum(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
 
 
 @cache
-def starts_early(device: torch.device) -> bool:
-    """Whether a kernel may be launched before the one that it waits for has ended."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
+def early(device: torch.device) -> dict[str, bool]:
+    """Options of a kernel that is launched before the one that it waits for has ended, where a device can do that."""
+    nvidia = device.type == "cuda" and torch.version.hip is None
+    if nvidia and torch.cuda.get_device_capability(device) >= (9, 0):
+        return {"EARLY": True, "launch_pdl": True}
+    return {"EARLY": False}
 
 
 def _launch(x: Tensor, weight: Tensor, squares: Tensor, out: Tensor, wide: int, **does: bool) -> None:
     (rows, width), size = x.shape, len(weight)
-    early = starts_early(x.device)
     deep, warps, stages = (64, 8, 3) if wide == WIDE else (64 if width <= size else 128, 4, 5)
     _linear[(triton.cdiv(size, wide), triton.cdiv(rows, TALL))](
         x, weight, squares, out, rows, size, x.stride(0), out.stride(0), squares.shape[1],
-        WIDTH=width, PARTS=triton.next_power_of_2(squares.shape[1]), TM=TALL, TN=wide, TK=deep, EARLY=early,
-        num_warps=warps, num_stages=stages, launch_pdl=early, **{"NORM": False, "PLUS": False, "RELU": False} | does,
+        WIDTH=width, PARTS=triton.next_power_of_2(squares.shape[1]), TM=TALL, TN=wide, TK=deep,
+        num_warps=warps, num_stages=stages, **{"NORM": False, "PLUS": False, "RELU": False} | does | early(x.device),
     )  # fmt: skip
 
 
