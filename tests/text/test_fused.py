@@ -33,12 +33,13 @@ for queries, keys, own, masked in cases:
     pairs = zip((out, *torch.autograd.grad(out, inputs, grad)), (plain, *torch.autograd.grad(plain, inputs, grad)))
     for a, b in pairs:
         assert (a - b).norm() < 1e-5 * b.norm(), (queries, keys, own)
-torch.use_deterministic_algorithms(True)  # what isn't written is NaN
 for rows, size, wide in (1, 96, 128), (5, 200, 256), (70, 128, 128), (9, 256, 384), (5, 512, 384), (65, 384, 128):
     shapes = (rows, size), (rows, wide), (size, wide), (65, size), (size + 128, size)
     x, y, weight, narrow, broad = (torch.randn(shape, device=device) for shape in shapes)
     whole = x + y @ weight.T
+    torch.use_deterministic_algorithms(True)  # what isn't written is NaN
     squares = fused_sum(x, y, weight)
+    torch.use_deterministic_algorithms(False)
     assert (x - whole).norm() < 1e-5 * whole.norm() and torch.allclose(squares.sum(1), whole.square().sum(1), rtol=1e-5)
     normed = torch.nn.functional.rms_norm(whole, (size,), None, 1e-6)
     for after in (narrow, broad) if size % 128 == 0 else ():
@@ -48,7 +49,6 @@ for rows, size, wide in (1, 96, 128), (5, 200, 256), (70, 128, 128), (9, 256, 38
 x, weight = torch.randn(5, 192), torch.randn(192, 128)
 assert not products(5, weight) and not products(5, weight.T) and not products(513, torch.randn(128, 128))
 assert products(512, torch.randn(512, 384)) and not products(5, torch.randn(256, 128).T)
-torch.use_deterministic_algorithms(False)
 buffer = torch.randn(2, 7, 40, heads * width, device=device)  # heads side by side, places with gaps
 key, value = (split_heads(part, heads)[:, :, :33] for part in buffer)
 query = torch.randn(7, heads, 1, width, device=device)
