@@ -1,5 +1,6 @@
 """Working with flat rows that belong to owners: hashing, first occurrences, the best few of each owner."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -15,7 +16,7 @@ def row_hash(signals: Tensor) -> Tensor:
 
     Two different rows collide with a probability of about 2⁻⁶³; floats are hashed by their bits.
     """
-    rows = signals.reshape(len(signals), -1)
+    rows = signals.reshape(len(signals), math.prod(signals.shape[1:]))
     width = rows.shape[1]
     generator = torch.Generator().manual_seed(0x5EED)
     factors = torch.randint(-(2**62), 2**62, (2, width), generator=generator).to(rows.device)
@@ -47,13 +48,8 @@ def rank_within(owner: Tensor) -> Tensor:
 
 def first_of_each(owner: Tensor, key: Tensor) -> Tensor:
     """Mask `[R]` of the rows that are the first with their (owner, key)."""
-    if len(owner) == 0:
-        return torch.zeros(0, dtype=torch.bool, device=owner.device)
-    pairs, inverse = torch.unique(torch.stack([owner, key], 1), dim=0, return_inverse=True)
-    position = torch.arange(len(owner), device=owner.device)
-    first = torch.full((len(pairs),), len(owner), device=owner.device)
-    first = first.scatter_reduce(0, inverse, position, "amin")
-    return first[inverse] == position
+    first, which = distinct(row_hash(torch.stack([owner, key], 1)))
+    return first[which] == torch.arange(len(owner), device=owner.device)
 
 
 def distinct(key: Tensor) -> tuple[Tensor, Tensor]:

@@ -100,7 +100,10 @@ def decodes(query: Tensor) -> bool:
 
 def logsumexp(x: Tensor) -> Tensor:
     """Over the last dimension of `[..., V]`, as float32 `[...]`."""
-    return x.float().logsumexp(-1) if fused_decoding is None or not x.is_cuda else fused_decoding.logsumexp(x)
+    if fused_decoding is not None and x.is_cuda:
+        return fused_decoding.logsumexp(x)
+    # Where one of these runs, the other's loops aren't vectorised.
+    return x.amax(-1).float() - F.log_softmax(x, -1, dtype=torch.float32).amax(-1)
 
 
 def aligned(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> tuple[Tensor, ...]:

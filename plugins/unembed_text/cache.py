@@ -24,7 +24,7 @@ class Cache:
     lineage: Tensor  # [R, beams so far, slots] bool
     beams: int
     follow: Follow | None = None
-    recording: Recording | None = None  # of the turns after the first; own, cross and mask are its buffers
+    recording: Recording | None = None  # of the turns, with keys and values in its own buffers
     filled: int = 0
     length: int = 0
 

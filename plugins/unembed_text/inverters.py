@@ -72,7 +72,7 @@ class NetworkEditor(Corrector):
         rows = max(1, 2**27 // each)
         parts = []
         for t, h, e in zip(*(x.split(rows) for x in (target, hypothesis, embedding)), strict=True):
-            with torch.autocast(target.device.type, torch.bfloat16, enabled=target.is_cuda):
+            with network.autocast():
                 states, mask = network.encode(t, h, e)
                 if network.student is None:
                     parts.append(edits(network, states, mask, h, count=count, choices=self.choices))
@@ -98,7 +98,7 @@ def _search(
 ) -> Tensor:
     if hypothesis is not None:
         hypothesis = _trimmed(hypothesis, network.special.pad)
-    with torch.autocast(target.device.type, torch.bfloat16, enabled=target.is_cuda):
+    with network.autocast():
         states, mask = network.encode(target, hypothesis, embedding)
         ids = beam_search(network, states, mask, beams=count, length=length)
     return padded(ids, width, network.special.pad)

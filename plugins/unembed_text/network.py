@@ -186,8 +186,8 @@ class T5Network(nn.Module, ABC):
         if follow is not None and self.records and records(self.t5.shared.weight, len(key), slots, beams):
             recording = self.recordings.take(self, follow, cross, mask, places, beams, length)
             if recording is not None:
-                own, cross, mask = recording.filled_with(cross, mask)
-                cache = Cache(own, cross, mask, places, lineage, beams, follow, recording)
+                recording.read(cross, mask)
+                cache = Cache([], [], mask, places, lineage, beams, follow, recording)
                 recording.user = weakref.ref(cache)
                 return cache
         own = [tuple(key.new_zeros(len(key), self.heads, slots, key.shape[-1]) for _ in range(2)) for _ in cross]
@@ -195,9 +195,9 @@ class T5Network(nn.Module, ABC):
 
     def turn(self, state: Any, cache: Cache) -> Any:
         """The state of the search that `cache` serves after one more token, until the next turn."""
-        if cache.recording is not None and cache.length:
-            if cache.length == 1:
-                cache.recording.begin(state, cache.lineage)
+        if cache.recording is not None:
+            if cache.length == 0:
+                cache.recording.begin(state)
             cache.length += 1
             return cache.recording.turn()
         position = torch.full((1,), cache.length, device=cache.places.device)
@@ -243,6 +243,12 @@ class T5Network(nn.Module, ABC):
                 mixed = grow(query, key, value, keys, values, where, bias, seen)
                 x, squares = self.finish(x, mixed, pair, mask, self.heads, weights)
             return norm(decoder.final_layer_norm.weight * self.scale, x)
+
+    def autocast(self) -> torch.autocast:
+        """In bfloat16 on a GPU, and where weights are stored in it."""
+        weight = self.t5.shared.weight
+        half = weight.is_cuda or weight.dtype == torch.bfloat16
+        return torch.autocast(weight.device.type, torch.bfloat16, enabled=half)
 
     @contextmanager
     def _as_stored(self, x: Tensor) -> Iterator[Tensor]:
@@ -347,23 +353,34 @@ def _working(x: Tensor) -> Tensor:
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
-def stored_for(device: torch.device, network: nn.Module) -> None:
+def stored_for(device: torch.device, network: nn.Module, *, exact: bool = False) -> None:
     """Store weights as inference on `device` reads them.
 
-    On a CPU by columns: products with few rows then read them in order, 15 % faster in all. On a GPU in bfloat16, to
-    which autocast and `norm` would round them at every use, with the scales of norms folded into the maps after them,
-    and queries, keys and values side by side; position biases stay as they are.
+    In bfloat16 on a GPU, to which autocast and `norm` would round them at every use, and on a CPU that multiplies it
+    itself (an `exact` network only where `torch.set_float32_matmul_precision("medium")` allows it): with the scales of
+    norms folded into the maps after them, and queries, keys and values side by side; position biases stay as they are.
+    Else on a CPU by columns: products with few rows then read them in order, 15 % faster in all.
     """
-    for module in network.modules():
-        if device.type == "cuda" and isinstance(module, T5Block):
-            folded(module)
-    for module in network.modules():
-        if isinstance(module, nn.Linear) and device.type == "cpu":
-            module.weight.data = module.weight.data.t().contiguous().t()
-        if device.type == "cuda" and isinstance(module, nn.Linear | T5LayerNorm):
+    allowed = not exact or torch.get_float32_matmul_precision() == "medium"
+    half = device.type == "cuda" or (device.type == "cpu" and allowed and _multiplies_bfloat16())
+    modules = list(network.modules())
+    if half:
+        for module in modules:
+            if isinstance(module, T5Block):
+                folded(module)
+    for module in modules:
+        if half and isinstance(module, nn.Linear | T5LayerNorm):
             module.to(torch.bfloat16)
-        if device.type == "cuda" and isinstance(module, T5Network):
+        elif isinstance(module, nn.Linear) and device.type == "cpu":
+            module.weight.data = module.weight.data.t().contiguous().t()
+        if half and isinstance(module, T5Network):
             module.t5.shared.to(torch.bfloat16)
-    for module in network.modules():
-        if device.type == "cuda" and isinstance(module, T5Block):
-            joined(module)
+    if half:
+        for module in modules:
+            if isinstance(module, T5Block):
+                joined(module)
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether this CPU has instructions for it; others take longer than for float32."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

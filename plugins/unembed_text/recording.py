@@ -62,71 +62,79 @@ class Recording:
         self.themselves = torch.eye(beams, dtype=torch.bool, device=device).expand(rows, -1, -1)
         self.position = torch.zeros(1, dtype=torch.long, device=device)
         self.offsets = torch.arange(1 - beams, 1, device=device)  # all beams begin as one
-        self.graph: Any = None
-        self.state: Any = None
-        self.given: Any = None  # `state` as far as there are rows
+        self.graphs: dict[bool, Any] = {}  # of the first turn, and of those after it
+        self.opening: Any = None  # the state that the first turn takes
+        self.state: Any = None  # what every turn leaves
+        self.rows = 0  # of these that a search has
+        self.first = True
 
-    def filled_with(self, cross: Pairs, mask: Tensor) -> tuple[Pairs, Pairs, Tensor]:
-        """The buffers as far as there are rows, for the first step and what follows: own, cross and mask."""
-        rows, states = len(mask), mask.shape[-1]
+    def read(self, cross: Pairs, mask: Tensor) -> None:
+        """Take over what a search reads of the encoder."""
+        self.rows, states = len(mask), mask.shape[-1]
         for kept, given in zip(self.cross, cross, strict=True):
             for buffer, part in zip(kept, given, strict=True):
-                buffer[:rows, :, :states].copy_(part)
+                buffer[: self.rows, :, :states].copy_(part)
         self.mask.fill_(-1e9)
-        self.mask[:rows, ..., :states].copy_(mask)
-        own, cross = ([(key[:rows], value[:rows]) for key, value in pairs] for pairs in (self.own, self.cross))
-        return own, cross, self.mask[:rows]
+        self.mask[: self.rows, ..., :states].copy_(mask)
 
-    def begin(self, state: Any, lineage: Tensor) -> None:
-        """Take over a search after its first token."""
-        rows = len(lineage)
-        if self.state is None:
-            self.state = type(state)(*(part.new_zeros(len(self.mask), *part.shape[1:]) for part in state))
-        self.given = type(state)(*(buffer[:rows] for buffer in self.state))
-        for buffer, part in zip(self.given, state, strict=True):
-            buffer.copy_(part)
-        self.lineage[:rows].copy_(lineage)
-        self.position.fill_(1)
+    def begin(self, state: Any) -> None:
+        """Take over a search's state before its first token, which all beams will share."""
+        if self.opening is None:
+            self.opening = self._buffers(state)
+        for buffer, part in zip(self.opening, state, strict=True):
+            buffer[: self.rows].copy_(part)
+        self.lineage.zero_()[..., 0] = True
+        self.position.zero_()
+        self.first = True
 
     def turn(self) -> Any:
         """The search's state after one more token, until the next turn."""
+        first, self.first = self.first, False
         if not self.position.is_cuda:  # so that all but the recording can be tested
-            self._write(*self._turned())
-        elif self.graph is None:
-            self._record()
+            self._write(*self._turned(first))
+        elif first in self.graphs:
+            self.graphs[first].replay()
         else:
-            self.graph.replay()
-        return self.given
+            self._record(first)
+        return type(self.state)(*(buffer[: self.rows] for buffer in self.state))
 
-    def _turned(self) -> tuple[Any, Tensor | None]:
+    def _turned(self, first: bool) -> tuple[Any, Tensor | None]:
         """State and parents after one more token; doing it twice before `_write` is as doing it once."""
-        beams = self.lineage.shape[1]
+        beams = 1 if first else self.lineage.shape[1]
+        state = self.opening if first else self.state
         bias, where, seen = self.biases.index_select(2, self.position), self.position, None
         if beams > 1:  # a lone beam has all of the past
             where, seen = self.position * beams + self.offsets, self.lineage
             seen.index_copy_(2, where, self.themselves)
-        hidden = self.network.decoded(self.state.last, bias, seen, where, self.own, self.cross, self.mask)
-        return self.follow(self.network, hidden, self.state, self.position, beams, False)
+        hidden = self.network.decoded(state.last, bias, seen, where, self.own, self.cross, self.mask)
+        return self.follow(self.network, hidden, state, self.position, self.lineage.shape[1], first)
 
     def _write(self, state: Any, parent: Tensor | None) -> None:
+        if self.state is None:
+            self.state = self._buffers(state)
         for buffer, part in zip(self.state, state, strict=True):
             buffer.copy_(part)  # of itself: nothing is done
         if parent is not None:
             self.lineage.copy_(reordered(self.lineage, parent))
         self.position.add_(1)
 
-    def _record(self) -> None:
+    def _buffers(self, state: Any) -> Any:
+        return type(state)(*(part.new_zeros(len(self.mask), *part.shape[1:]) for part in state))
+
+    def _record(self, first: bool) -> None:
         # Once as usual, which loads the kernels; recording runs nothing.
         side, now = torch.cuda.Stream(), torch.cuda.current_stream()
         side.wait_stream(now)
         with torch.cuda.stream(side):
-            self._turned()
+            state, _ = self._turned(first)
+            if self.state is None:
+                self.state = self._buffers(state)
         now.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=side):  # its own default stays on the first device that recorded
-            self._write(*self._turned())
-        self.graph = graph
-        self.graph.replay()
+            self._write(*self._turned(first))
+        self.graphs[first] = graph
+        graph.replay()
 
 
 class Recordings:

@@ -136,7 +136,7 @@ def run_peer(job: dict[str, Any]) -> dict[str, Any]:
     transformers.AutoTokenizer.from_pretrained = lambda *args, **kwargs: tokenizer.from_pretrained(folder / "t5")
     import vec2text
 
-    torch.set_num_threads(job["threads"])
+    set_up(job)
     kind = torch.bfloat16 if job["precision"] == "bfloat16" else torch.float32
     inversion = vec2text.models.InversionModel.from_pretrained(folder / "inversion", torch_dtype=torch.float32)
     corrector = vec2text.models.CorrectorEncoderModel.from_pretrained(folder / "corrector", torch_dtype=torch.float32)
@@ -173,7 +173,7 @@ def run_ours(job: dict[str, Any]) -> dict[str, Any]:
 
     import unembed
 
-    torch.set_num_threads(job["threads"])
+    set_up(job)
     inverter = unembed.load(job["imported"], device=job["device"])
     vectors = torch.tensor(job["vectors"])
 
@@ -194,7 +194,7 @@ def run_same(job: dict[str, Any]) -> dict[str, Any]:
 
     import unembed
 
-    torch.set_num_threads(job["threads"])
+    set_up(job)
     inverter = unembed.load(job["imported"], device=job["device"])
     hypothesizer, corrector, embedder = inverter.hypothesizer, inverter.corrector, inverter.embedder
     if job["device"] == "cuda":
@@ -229,6 +229,14 @@ def run_same(job: dict[str, Any]) -> dict[str, Any]:
         return texts, steps
 
     return timed(job, invert)
+
+
+def set_up(job: dict[str, Any]) -> None:
+    """What is the same on all sides."""
+    import torch
+
+    torch.set_num_threads(job["threads"])
+    torch.set_float32_matmul_precision(job["matmul"])
 
 
 SIDES = {"peer": run_peer, "same": run_same, "ours": run_ours}
@@ -351,6 +359,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=None, help="most seconds for a setting, and for its warm-up")
     parser.add_argument("--peer", type=Path, default=None, help="a folder with the peer's packages")
     parser.add_argument("--peer-precision", choices=["bfloat16", "autocast", "float32"], default=None)
+    parser.add_argument("--matmul", choices=["highest", "medium"], default="highest", help="float32, as torch has it")
     parser.add_argument("--checkpoint", type=Path, default=REFERENCE)
     parser.add_argument("--tokenizer", type=Path, default=TOKENIZER)
     parser.add_argument("--place", type=Path, help=argparse.SUPPRESS)
@@ -396,6 +405,7 @@ def main() -> None:
             "threads": options.threads,
             "batch": options.batch or (64 if options.device == "cpu" else count),
             "limit": options.limit,
+            "matmul": options.matmul,
             "precision": options.peer_precision or ("float32" if options.device == "cpu" else "bfloat16"),
         }
         compare(job, inverter, site)

@@ -11,7 +11,7 @@ import torch
 from unembed_text.attention import attend, merge_heads, split_heads
 from unembed_text.fused import fits, fused_attention
 from unembed_text.fused_linear import fits as products, fused_linear, fused_sum
-from unembed_text.fused_decoding import append, beam_attention, logsumexp, lone_attention, single_attention
+from unembed_text.fused_decoding import append, beam_attention, likeliest, logsumexp, lone_attention, single_attention
 
 torch.manual_seed(0)
 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -101,6 +101,23 @@ assert all(torch.equal(part, wanted) for part, wanted in zip(buffers, plain))
 x = torch.randn(3, 5, 9001, device=device) * 3
 x[..., 7] = -torch.inf
 assert torch.allclose(logsumexp(x), x.logsumexp(-1), atol=1e-5)
+x = torch.randint(9, (6, 1, 9001), device=device).float()  # many are equal
+x[1, 0, 2] = x[2, 0, 2] = 20  # the end
+x[3, 0, 0] = 20  # the pad
+x[4] = -torch.inf
+x[4, 0, 9000] = -50
+never = torch.tensor([0, 1], device=device)
+for first in (False, True):
+    done, texts = torch.tensor([False] * 5 + [True], device=device), torch.full((6, 1, 7), 8, device=device)
+    last = likeliest(x, never, 2, 0, done, texts, torch.tensor([3], device=device), first)
+    plain = x.index_fill(2, never, -torch.inf)
+    if first:
+        plain[..., 2] = -torch.inf
+    plain = plain.argmax(-1)
+    over = (plain[:, 0] == 2) | (torch.arange(6, device=device) == 5)
+    assert torch.equal(done, over) and over.sum() == (1 if first else 3)
+    assert torch.equal(last, plain.masked_fill(over[:, None], 0)) and torch.equal(texts[..., 3], last)
+    assert (texts[..., [0, 1, 2, 4, 5, 6]] == 8).all()
 print("same")
 """
 

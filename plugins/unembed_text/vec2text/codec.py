@@ -51,14 +51,14 @@ class T5Codec(SequenceCodec):
         return signals[:, : max(1, int((signals != self.pad).sum(1).max()))]
 
     def _encode(self, objects: Sequence[Any]) -> Tensor:
-        return self._spelt([self._seen(text) for text in _checked(objects)])
+        return self._spelt(self._seen(_checked(objects)))
 
     def _decode(self, signals: Tensor) -> list[str]:
-        rows = [[i for i in row if i != self.pad] for row in self._trimmed(signals).tolist()]
-        texts = self._read([[i for i in row if i < self.vocabulary] for row in rows])
-        for index, row in enumerate(rows):
-            if row and row[0] >= self.vocabulary:
-                texts[index] = bytes(i - self.vocabulary for i in row if i >= self.vocabulary).decode("utf-8")
+        signals = self._trimmed(signals)
+        spelt = signals >= self.vocabulary
+        texts = self._read(signals.masked_fill(spelt, self.pad).tolist())
+        for row in spelt[:, 0].nonzero()[:, 0].tolist():
+            texts[row] = bytes((signals[row, spelt[row]] - self.vocabulary).tolist()).decode("utf-8")
         return texts
 
     def _lengths(self, objects: Sequence[Any]) -> list[int]:
@@ -68,16 +68,17 @@ class T5Codec(SequenceCodec):
         if not 1 <= length <= self.width:
             raise InputError(f"a length must be from 1 to {self.width} tokens; got {length}")
         enough = [text for text, size in zip(objects, self._lengths(objects), strict=True) if size >= length]
-        return self._spelt([self._seen(text, length) for text in enough])
+        return self._spelt(self._seen(enough, length))
 
-    def _seen(self, text: str, length: int | None = None) -> str:
-        """What the embedder sees of a text, as a text."""
-        found = self.reader([text], add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        ids = found["input_ids"][0][: length or self.width]
-        back = self.reader.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=True)
-        if self._ids(self.reader, [back]) == [ids]:
-            return back
-        return text[: found["offset_mapping"][0][len(ids) - 1][1]]
+    def _seen(self, texts: Sequence[str], length: int | None = None) -> list[str]:
+        """What the embedder sees of each text, as a text."""
+        if not texts:
+            return []
+        found = self.reader(list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        rows = [ids[: length or self.width] for ids in found["input_ids"]]
+        backs = self.reader.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=True)
+        each = zip(texts, rows, backs, self._ids(self.reader, backs), found["offset_mapping"], strict=True)
+        return [back if read == ids else text[: place[len(ids) - 1][1]] for text, ids, back, read, place in each]
 
     def _spelt(self, texts: Sequence[str]) -> Tensor:
         rows = [[*ids, self.end] for ids in self._ids(self.tokenizer, texts)]

@@ -14,6 +14,11 @@ from unembed_text.attention import logsumexp
 from unembed_text.generation import children, grown, texts
 from unembed_text.network import T5Network
 
+try:
+    from unembed_text import fused_decoding
+except ImportError:  # Triton comes with the CUDA builds of torch
+    fused_decoding = None  # type: ignore[assignment]
+
 __all__ = ["beam_search"]
 
 
@@ -72,10 +77,14 @@ def _likeliest(
     network: T5Network, hidden: Tensor, state: _Lone, position: Tensor, beams: int, first: bool
 ) -> tuple[_Lone, None]:
     """The texts after one more token, where there is one beam: the first end is the best one."""
-    last = _allowed(network, F.linear(hidden, network.t5.lm_head.weight), first).argmax(-1)
+    logits, pad, end = F.linear(hidden, network.t5.lm_head.weight), network.special.pad, network.special.end
     # In place, as little as a turn computes here: once a row is done it stays so, and a token its position's.
-    done = state.done.logical_or_(last[:, 0] == network.special.end)
-    last.masked_fill_(done[:, None], network.special.pad)
+    if fused_decoding is not None and logits.is_cuda:
+        last = fused_decoding.likeliest(logits, network.never, end, pad, state.done, state.ended, position, first)
+        return _Lone(last, state.ended, state.done), None
+    last = _allowed(network, logits, first).argmax(-1)
+    done = state.done.logical_or_(last[:, 0] == end)
+    last.masked_fill_(done[:, None], pad)
     return _Lone(last, state.ended.index_copy_(2, position, last[..., None]), done), None
 
 

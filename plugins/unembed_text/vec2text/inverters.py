@@ -70,7 +70,7 @@ def _search(
     shorter: int,
 ) -> Tensor:
     """`count` texts a row of up to `length` tokens, as ids; those of fewer than `shorter` with their end."""
-    with torch.autocast(target.device.type, torch.bfloat16, enabled=target.is_cuda):
+    with network.autocast():
         states, mask = network.encode(target, hypothesis, embedding)
         ids = beam_search(network, states, mask, beams=count, length=length)
     return ended(ids, network.special, shorter)
@@ -177,7 +177,7 @@ def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device) -> I
         pair = load_pair(manifest.config, load_checkpoint(folder)[1], device)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error}") from error
-    stored_for(device, pair)  # now that nothing else holds the tensors
+    stored_for(device, pair, exact=True)  # now that nothing else holds the tensors
     embedder = text_embedder(manifest.embedder["name"], device)
     reader = read_tokenizer(str(folder / "reader")) if (folder / "reader").is_dir() else None
     tokenizer = read_tokenizer(str(folder / "tokenizer"))
