@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -18,11 +19,16 @@ def row_hash(signals: Tensor) -> Tensor:
     """
     rows = signals.reshape(len(signals), math.prod(signals.shape[1:]))
     width = rows.shape[1]
-    generator = torch.Generator().manual_seed(0x5EED)
-    factors = torch.randint(-(2**62), 2**62, (2, width), generator=generator).to(rows.device)
+    factors = _factors(width, rows.device)
     # A few rows at a time: 64-bit copies of many images would not fit beside them.
     parts = torch.split(rows, max(1, HASHED // max(1, width)))
     return torch.cat([_hashed(part.contiguous(), factors) for part in parts])
+
+
+@lru_cache(maxsize=8)
+def _factors(width: int, device: torch.device) -> Tensor:
+    generator = torch.Generator().manual_seed(0x5EED)
+    return torch.randint(-(2**62), 2**62, (2, width), generator=generator).to(device)
 
 
 def _hashed(rows: Tensor, factors: Tensor) -> Tensor:

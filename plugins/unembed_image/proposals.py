@@ -5,6 +5,7 @@ from einops import repeat
 from torch import Tensor
 from torch.nn import functional as F
 
+from unembed.precision import bfloat16_is_fast
 from unembed_image.codec import levels
 from unembed_image.network import ImageNetwork
 
@@ -109,8 +110,8 @@ def _wide(rows: Tensor) -> Tensor:
 
 
 def halved(like: Tensor) -> torch.autocast:
-    """Half precision where `like` is on a GPU."""
-    return torch.autocast("cuda", torch.bfloat16, enabled=like.is_cuda)
+    """Half precision where the device of `like` is faster with it."""
+    return torch.autocast(like.device.type, torch.bfloat16, enabled=bfloat16_is_fast(like.device))
 
 
 def smoothed(gradient: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from unembed.errors import InputError, MissingExtraError
 from unembed_text.embedders import LocalEmbedder
+from unembed_text.layers import encoder_states
 from unembed_text.weights import reach_hub
 
 __all__ = ["OnnxEmbedder", "Pooling", "TransformerEmbedder", "pool"]
@@ -70,12 +71,20 @@ class _Pooled(torch.nn.Module):
         self.model, self.pooling, self.normalize, self.name = model, pooling, normalize, name
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        found = self.model(input_ids=ids, attention_mask=mask)
-        vectors = found.get("pooler_output") if self.pooling == "pooler" else None
-        if self.pooling == "pooler" and vectors is None:
-            raise InputError(f"{self.name}: the model has no pooler; choose pooling=mean, cls, last or max")
-        vectors = pool(found.last_hidden_state, mask, self.pooling) if vectors is None else vectors
+        if self.pooling == "pooler":
+            vectors = self.model(input_ids=ids, attention_mask=mask).get("pooler_output")
+            if vectors is None:
+                raise InputError(f"{self.name}: the model has no pooler; choose pooling=mean, cls, last or max")
+        else:
+            vectors = pool(self._states(ids, mask), mask, self.pooling)
         return F.normalize(vectors, dim=-1) if self.normalize else vectors
+
+    def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        config = self.model.config
+        if config.model_type == "t5" and config.dense_act_fn in ("relu", "gelu_new"):  # our layers: fewer kernels
+            encoder = self.model.encoder
+            return encoder_states(encoder, encoder.embed_tokens(ids), mask.bool(), config.num_heads)
+        return self.model(input_ids=ids, attention_mask=mask).last_hidden_state
 
 
 class OnnxEmbedder(LocalEmbedder):

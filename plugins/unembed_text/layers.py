@@ -1,6 +1,6 @@
 """The network's layers as functions of tensors, so that one compilation of each serves all blocks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
@@ -18,6 +18,7 @@ __all__ = [
     "decoder_layer",
     "drop",
     "encoder_layer",
+    "encoder_states",
     "finish",
     "folded",
     "joined",
@@ -75,6 +76,22 @@ def encoder_layer(
     own, feed = weights
     x = x + drop(_own(x, bias, mask, heads, training, own), rate, first)
     return x + drop(_feed(x, feed, training), rate, second)
+
+
+def encoder_states(
+    stack: nn.Module,
+    x: Tensor,
+    inside: Tensor,
+    heads: int,
+    layer: Callable[..., Tensor] = encoder_layer,
+    training: bool = False,
+) -> Tensor:
+    """States of inputs `[N, L, width]` after a T5 stack's blocks and its last norm; `inside` `[N, L]` is no padding."""
+    bias = stack.block[0].layer[0].SelfAttention.compute_bias(x.shape[1], x.shape[1], device=x.device).float()
+    mask = torch.where(inside, 0.0, -1e9)[:, None, None]
+    for block in stack.block:
+        x = layer(x, bias, mask, heads, 0.0, None, training, weights_of(block))
+    return norm(stack.final_layer_norm.weight, x)
 
 
 def decoder_layer(

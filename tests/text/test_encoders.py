@@ -6,6 +6,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 from sentence_transformers import SentenceTransformer
+from transformers import T5Config, T5EncoderModel
 
 from unembed import load, load_embedder
 from unembed.errors import EmbedderMismatchError, InputError
@@ -38,6 +39,30 @@ def test_half_precision_moves_vectors_little(t5_encoder, dtype) -> None:
     assert half.dtype == torch.float32 and not torch.equal(whole, half)
     assert (torch.cosine_similarity(whole, half) > 0.999).all()
     assert torch.equal(found.embed_texts(TEXTS), whole)  # a copy
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("kind", ["relu", "gated-gelu", "gated-silu"])  # the last by transformers' own layers
+def test_a_t5_gives_the_states_that_transformers_gives(t5_tokenizer, kind, device, tmp_path) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=len(t5_tokenizer), d_model=32, d_kv=16, d_ff=48, num_layers=2, num_heads=2, feed_forward_proj=kind
+    )
+    model = T5EncoderModel(config).eval()
+    for name, weight in model.named_parameters():
+        if "layer_norm" in name:
+            weight.data.uniform_(0.5, 2)
+    model.save_pretrained(tmp_path)
+    t5_tokenizer.save_pretrained(tmp_path)
+    wanted = []
+    for text in TEXTS:
+        ids = torch.tensor([t5_tokenizer(text, truncation=True, max_length=64)["input_ids"]])
+        with torch.no_grad():
+            wanted.append(model(input_ids=ids).last_hidden_state[0, 0])
+    found = load_embedder(f"hf:{tmp_path}?pooling=cls&max_tokens=64", device=device).embed_texts(TEXTS)
+    assert torch.allclose(found.cpu(), torch.stack(wanted), atol=1e-5)
 
 
 def test_prompt_dimensions_and_normalising_are_those_of_sentence_transformers(model) -> None:

@@ -151,13 +151,30 @@ def test_a_lone_beam_grows_as_attention_written_out_says(slot) -> None:
 def test_weights_stored_for_a_gpu_give_what_a_cpu_computes(beams, shape) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    found = {}
-    for device in ("cpu", "cuda"):
-        net = network(device, **shape)
-        with torch.autocast("cuda", torch.bfloat16, enabled=device == "cuda"):
+    alike(network("cuda", **shape), network("cpu", **shape), beams)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("beams", [1, 3])
+def test_weights_stored_in_half_precision_on_a_cpu_give_what_whole_ones_do(beams, monkeypatch) -> None:
+    half, whole = network("cpu"), network("cpu")
+    monkeypatch.setattr(module, "bfloat16_is_fast", lambda device: True)
+    stored_for(torch.device("cpu"), half)
+    stored_for(torch.device("cpu"), whole, exact=True)
+    assert half.t5.lm_head.weight.dtype == torch.bfloat16 and whole.t5.lm_head.weight.dtype == torch.float32
+    alike(half, whole, beams)
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
+    stored_for(torch.device("cpu"), whole, exact=True)
+    assert whole.t5.lm_head.weight.dtype == torch.bfloat16
+
+
+def alike(half: InversionNetwork, whole: InversionNetwork, beams: int) -> None:
+    found = []
+    for net in (half, whole):
+        with net.autocast():
             states, mask = encoded(net, 5, 7)
-            found[device] = [states.float().cpu(), steps(net, states, mask, beams).cpu()]
-    for a, b in zip(found["cuda"], found["cpu"], strict=True):
+            found.append([states.float().cpu(), steps(net, states, mask, beams).cpu()])
+    for a, b in zip(*found, strict=True):
         assert (a - b).norm() < 0.03 * b.norm()
 
 
