@@ -53,7 +53,7 @@ def rank_within(owner: Tensor) -> Tensor:
 
 
 def first_of_each(owner: Tensor, key: Tensor) -> Tensor:
-    """Mask `[R]` of the rows that are the first with their (owner, key)."""
+    """Mask `[R]` of the rows that are the first with their (owner, key), compared by `row_hash`."""
     first, which = distinct(row_hash(torch.stack([owner, key], 1)))
     return first[which] == torch.arange(len(owner), device=owner.device)
 

@@ -9,7 +9,7 @@ try:
 except ImportError:  # Triton comes with the CUDA builds of torch
     fused = fused_decoding = None  # type: ignore[assignment]
 
-__all__ = ["attend", "cross_attention", "grow", "logsumexp", "merge_heads", "own_attention", "split_heads"]
+__all__ = ["attend", "cross_attention", "fuses", "grow", "logsumexp", "merge_heads", "own_attention", "split_heads"]
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -29,7 +29,7 @@ def own_attention(joint: Tensor, bias: Tensor, mask: Tensor | None, heads: int) 
     there is one.
     """
     width = joint.shape[2] // 3
-    if fused is not None and joint.is_cuda and fused.fits(joint.shape[1], joint.shape[1], width // heads):
+    if fuses(joint, joint.shape[1], joint.shape[1], width // heads):
         return fused.fused_attention(joint, None, bias, mask, heads)
     query, key, value = (split_heads(part, heads) for part in joint.split(width, -1))
     return merge_heads(attend(query, key, value, bias if mask is None else bias + mask))
@@ -38,10 +38,15 @@ def own_attention(joint: Tensor, bias: Tensor, mask: Tensor | None, heads: int) 
 def cross_attention(query: Tensor, pair: Tensor, mask: Tensor, heads: int) -> Tensor:
     """Queries `[N, L, H·d]` attend to keys and values `pair` `[N, S, 2·H·d]` under `mask` `[N, 1, 1, S]`."""
     width = query.shape[2]
-    if fused is not None and query.is_cuda and fused.fits(query.shape[1], pair.shape[1], width // heads):
+    if fuses(query, query.shape[1], pair.shape[1], width // heads):
         return fused.fused_attention(query, pair, None, mask, heads)
     key, value = (split_heads(part, heads) for part in pair.split(width, -1))
     return merge_heads(attend(split_heads(query, heads), key, value, mask))
+
+
+def fuses(x: Tensor, queries: int, keys: int, width: int) -> bool:
+    """Whether one kernel does the attention of so many positions, with heads of `width`, on the device of `x`."""
+    return fused is not None and x.is_cuda and fused.fits(queries, keys, width)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, seen: Tensor | None = None) -> Tensor:
@@ -102,7 +107,7 @@ def logsumexp(x: Tensor) -> Tensor:
     """Over the last dimension of `[..., V]`, as float32 `[...]`."""
     if fused_decoding is not None and x.is_cuda:
         return fused_decoding.logsumexp(x)
-    # Where one of these runs, the other's loops aren't vectorised.
+    # On CPUs torch vectorises log_softmax, but not logsumexp.
     return x.amax(-1).float() - F.log_softmax(x, -1, dtype=torch.float32).amax(-1)
 
 

@@ -125,12 +125,17 @@ class LocalEmbedder(TextEmbedder):
         return filled(rows, min(longest, self.max_tokens), self.tokenizer.pad_token_id)
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
+        if not texts:
+            return []
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        if backend is None or not texts:
-            return self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-        # As the tokenizer would, which also lists masks and offsets: half of its time.
-        backend.no_truncation()
-        backend.no_padding()
+        if backend is None:
+            return self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        # As the tokenizer would, which also lists masks and offsets: half of its time. Written to only where needed,
+        # for then other threads can't read it.
+        if backend.truncation is not None:
+            backend.no_truncation()
+        if backend.padding is not None:
+            backend.no_padding()
         return [found.ids for found in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _embed(self, signals: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unembed.errors import InputError, MissingExtraError
+from unembed_text.attention import fuses
 from unembed_text.embedders import LocalEmbedder
-from unembed_text.layers import encoder_states
 from unembed_text.weights import reach_hub
 
 __all__ = ["OnnxEmbedder", "Pooling", "TransformerEmbedder", "pool"]
@@ -80,11 +80,14 @@ class _Pooled(torch.nn.Module):
         return F.normalize(vectors, dim=-1) if self.normalize else vectors
 
     def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
-        config = self.model.config
-        if config.model_type == "t5" and config.dense_act_fn in ("relu", "gelu_new"):  # our layers: fewer kernels
-            encoder = self.model.encoder
-            return encoder_states(encoder, encoder.embed_tokens(ids), mask.bool(), config.num_heads)
-        return self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        model, config, length = self.model, self.model.config, ids.shape[1]
+        # A T5 by our layers, which are fewer kernels; in float16 it needs the clamps of its own.
+        if config.model_type == "t5" and model.dtype != torch.float16 and fuses(ids, length, length, config.d_kv):
+            from unembed_text.layers import encoder_states, knows
+
+            if knows(config):
+                return encoder_states(model.encoder, model.encoder.embed_tokens(ids), mask.bool(), config.num_heads)
+        return model(input_ids=ids, attention_mask=mask).last_hidden_state
 
 
 class OnnxEmbedder(LocalEmbedder):

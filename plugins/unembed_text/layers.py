@@ -6,6 +6,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import T5Config
 
 from unembed_text.attention import attend, cross_attention, merge_heads, own_attention, split_heads
 
@@ -22,6 +23,7 @@ __all__ = [
     "finish",
     "folded",
     "joined",
+    "knows",
     "leave",
     "norm",
     "pick",
@@ -32,13 +34,20 @@ __all__ = [
 ]
 
 
+EPSILON = 1e-6  # of T5's norms
 JOINED = "joined"  # buffer of an attention that holds such weights
 FOLDED = "folded"  # attribute of a norm whose scale the maps after it have taken over
 
 
+def knows(t5: T5Config) -> bool:
+    """Whether these are the layers of such a T5."""
+    kinds = ("relu", False), ("gelu_new", True)
+    return (t5.dense_act_fn, t5.is_gated_act) in kinds and t5.layer_norm_epsilon == EPSILON
+
+
 def norm(weight: Tensor | None, x: Tensor) -> Tensor:
     """T5's layer norm: by the root of the mean square, which torch takes in float32."""
-    return F.rms_norm(x, (x.shape[-1],), None if weight is None else weight.to(x.dtype), 1e-6)
+    return F.rms_norm(x, (x.shape[-1],), None if weight is None else weight.to(x.dtype), EPSILON)
 
 
 def drop(x: Tensor, rate: float, seed: Tensor | None) -> Tensor:

@@ -67,8 +67,9 @@ class T5Network(nn.Module, ABC):
     def __init__(self, config: dict[str, Any], *, dimension: int, special: Special, tied: bool) -> None:
         super().__init__()
         t5 = T5Config(**config)
-        if t5.dense_act_fn not in ("relu", "gelu_new"):
-            raise ValueError(f"T5 layers come with relu or gated-gelu; this one has {t5.feed_forward_proj!r}")
+        if not layers.knows(t5):
+            what = f"{t5.feed_forward_proj!r} and a layer_norm_epsilon of {t5.layer_norm_epsilon}"
+            raise ValueError(f"T5 layers come with relu or gated-gelu, and {layers.EPSILON}; this one has {what}")
         # transformers 5 ties the output to the embedding on every T5Config; v1.1 has a separate one.
         t5.tie_word_embeddings = False
         t5.scale_decoder_outputs = False
@@ -197,10 +198,11 @@ class T5Network(nn.Module, ABC):
     def turn(self, state: Any, cache: Cache) -> Any:
         """The state of the search that `cache` serves after one more token, until the next turn."""
         if cache.recording is not None:
-            if cache.length == 0:
+            first = cache.length == 0
+            if first:
                 cache.recording.begin(state)
             cache.length += 1
-            return cache.recording.turn()
+            return cache.recording.turn(first)
         position = torch.full((1,), cache.length, device=cache.places.device)
         hidden = self.step(state.last, cache)
         state, parent = cache.follow(self, hidden, state, position, cache.beams, cache.length == 1)
@@ -354,12 +356,13 @@ def stored_for(device: torch.device, network: nn.Module, *, exact: bool = False)
     """Store weights as inference on `device` reads them.
 
     In bfloat16 on a GPU, to which autocast and `norm` would round them at every use, and on a CPU where that is faster
-    (an `exact` network only where `torch.set_float32_matmul_precision("medium")` allows it): with the scales of
-    norms folded into the maps after them, and queries, keys and values side by side; position biases stay as they are.
-    Else on a CPU by columns: products with few rows then read them in order, 15 % faster in all.
+    and `torch.set_float32_matmul_precision` has said "medium", or nothing and the network needn't be `exact`: with the
+    scales of norms folded into the maps after them, and queries, keys and values side by side; position biases stay as
+    they are. Else on a CPU by columns: products with few rows then read them in order, 15 % faster in all.
     """
-    exact = exact and device.type == "cpu" and torch.get_float32_matmul_precision() != "medium"
-    half = bfloat16_is_fast(device) and not exact
+    half = bfloat16_is_fast(device)
+    if device.type == "cpu":
+        half = half and torch.backends.mkldnn.matmul.fp32_precision in (("bf16",) if exact else ("bf16", "none"))
     modules = list(network.modules())
     if half:
         for module in modules:

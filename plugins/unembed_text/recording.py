@@ -66,7 +66,6 @@ class Recording:
         self.opening: Any = None  # the state that the first turn takes
         self.state: Any = None  # what every turn leaves
         self.rows = 0  # of these that a search has
-        self.first = True
 
     def read(self, cross: Pairs, mask: Tensor) -> None:
         """Take over what a search reads of the encoder."""
@@ -85,11 +84,9 @@ class Recording:
             buffer[: self.rows].copy_(part)
         self.lineage.zero_()[..., 0] = True
         self.position.zero_()
-        self.first = True
 
-    def turn(self) -> Any:
-        """The search's state after one more token, until the next turn."""
-        first, self.first = self.first, False
+    def turn(self, first: bool) -> Any:
+        """The search's state after one more token, until the next turn; `first` after `begin`."""
         if not self.position.is_cuda:  # so that all but the recording can be tested
             self._write(*self._turned(first))
         elif first in self.graphs:
@@ -107,11 +104,12 @@ class Recording:
             where, seen = self.position * beams + self.offsets, self.lineage
             seen.index_copy_(2, where, self.themselves)
         hidden = self.network.decoded(state.last, bias, seen, where, self.own, self.cross, self.mask)
-        return self.follow(self.network, hidden, state, self.position, self.lineage.shape[1], first)
-
-    def _write(self, state: Any, parent: Tensor | None) -> None:
+        state, parent = self.follow(self.network, hidden, state, self.position, self.lineage.shape[1], first)
         if self.state is None:
             self.state = self._buffers(state)
+        return state, parent
+
+    def _write(self, state: Any, parent: Tensor | None) -> None:
         for buffer, part in zip(self.state, state, strict=True):
             buffer.copy_(part)  # of itself: nothing is done
         if parent is not None:
@@ -126,9 +124,7 @@ class Recording:
         side, now = torch.cuda.Stream(), torch.cuda.current_stream()
         side.wait_stream(now)
         with torch.cuda.stream(side):
-            state, _ = self._turned(first)
-            if self.state is None:
-                self.state = self._buffers(state)
+            self._turned(first)
         now.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=side):  # its own default stays on the first device that recorded

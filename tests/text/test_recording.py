@@ -23,7 +23,8 @@ def network(device: str, **shape) -> InversionNetwork:
         if "layer_norm" in name:
             weight.data.uniform_(0.5, 2)
     made.to(device)
-    stored_for(torch.device(device if device.startswith("cuda") else "meta"), made)
+    if device.startswith("cuda"):
+        stored_for(torch.device(device), made)
     return made
 
 
@@ -156,16 +157,32 @@ def test_weights_stored_for_a_gpu_give_what_a_cpu_computes(beams, shape) -> None
 
 @torch.no_grad()
 @pytest.mark.parametrize("beams", [1, 3])
-def test_weights_stored_in_half_precision_on_a_cpu_give_what_whole_ones_do(beams, monkeypatch) -> None:
+def test_weights_stored_in_half_precision_on_a_cpu_give_what_whole_ones_do(beams, said) -> None:
     half, whole = network("cpu"), network("cpu")
-    monkeypatch.setattr(module, "bfloat16_is_fast", lambda device: True)
+    said("none")
     stored_for(torch.device("cpu"), half)
     stored_for(torch.device("cpu"), whole, exact=True)
     assert half.t5.lm_head.weight.dtype == torch.bfloat16 and whole.t5.lm_head.weight.dtype == torch.float32
     alike(half, whole, beams)
-    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
-    stored_for(torch.device("cpu"), whole, exact=True)
-    assert whole.t5.lm_head.weight.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("ieee", torch.float32)])
+def test_what_torch_was_told_of_precision_counts_for_all_networks(precision, dtype, said) -> None:
+    said(precision)  # as set_float32_matmul_precision does with "medium" and "highest"
+    for exact in (False, True):
+        net = network("cpu")
+        stored_for(torch.device("cpu"), net, exact=exact)
+        assert net.t5.lm_head.weight.dtype == dtype
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """A CPU that is fast in bfloat16, and a way to say how precise products in float32 have to be."""
+    monkeypatch.setattr(module, "bfloat16_is_fast", lambda device: True)
+    matmul = torch.backends.mkldnn.matmul
+    before = matmul.fp32_precision
+    yield lambda precision: setattr(matmul, "fp32_precision", precision)
+    matmul.fp32_precision = before
 
 
 def alike(half: InversionNetwork, whole: InversionNetwork, beams: int) -> None:

@@ -54,7 +54,7 @@ class T5Codec(SequenceCodec):
         return self._spelt(self._seen(_checked(objects)))
 
     def _decode(self, signals: Tensor) -> list[str]:
-        signals = self._trimmed(signals)
+        signals = self._trimmed(signals).cpu()
         spelt = signals >= self.vocabulary
         texts = self._read(signals.masked_fill(spelt, self.pad).tolist())
         for row in spelt[:, 0].nonzero()[:, 0].tolist():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unembed_text.network import Special
+from unembed_text.network import Special, stored_for
 from unembed_text.recording import Recording
 from unembed_text.vec2text.generation import beam_search
 from unembed_text.vec2text.network import GuessNetwork
@@ -71,10 +71,32 @@ def test_searches_of_several_sizes_share_a_recording(beams, monkeypatch) -> None
     plain = [beam_search(network, *batch, beams=beams, length=20) for batch in batches]
     turns = []
     turn = Recording.turn
-    monkeypatch.setattr(Recording, "turn", lambda self: turns.append(self) or turn(self))
+    monkeypatch.setattr(Recording, "turn", lambda self, first: turns.append(self) or turn(self, first))
     monkeypatch.setattr("unembed_text.network.records", lambda *shape: True)
     for batch, wanted in zip(batches, plain, strict=True):
         assert torch.equal(beam_search(network, *batch, beams=beams, length=20), wanted)
     assert len(set(turns)) == 1
     assert len(turns) < 20 * len(batches)  # some end before their last turn
     assert any((ids != PAD).all(-1).any() for ids in plain)  # some don't
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("beams", [1, 4])
+@torch.no_grad()
+def test_replayed_searches_write_what_unrecorded_ones_do(beams) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    network = made(0).cuda()
+    stored_for(torch.device("cuda"), network)
+    found = {}
+    for network.records in (False, True, True):
+        texts = []
+        for rows in (5, 8, 1):  # recorded, replayed, and what one search leaves in the buffers isn't the next one's
+            target = torch.randn(rows, 8, generator=torch.Generator().manual_seed(rows)).cuda()
+            with network.autocast():
+                texts.append(beam_search(network, *network.encode(target, None, None), beams=beams, length=20))
+        found.setdefault(network.records, []).append(torch.cat(texts))
+    (plain,), (recorded, replayed) = found[False], found[True]
+    assert network.recordings._kept and torch.equal(recorded, replayed)
+    assert (recorded == plain).all(-1).float().mean() > 0.8  # rounded otherwise, and close calls fall otherwise
+    assert (plain == PAD).any() and not (plain == PAD).all(-1).any()
