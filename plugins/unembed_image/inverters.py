@@ -20,9 +20,13 @@ __all__ = ["build_inverter", "image_embedder", "open_checkpoint", "save_network"
 
 # Corrections climb fastest at first, edits go on where they stall; good first guesses stay ahead to the end.
 EFFORTS = {
+    "low": unembed.Effort(steps=2, beam=2, branch=2, guesses=4),
+    "medium": unembed.Effort(steps=5, beam=1, branch=8, guesses=16, edits=32),
     "high": unembed.Effort(steps=20, beam=1, branch=8, guesses=32, edits=64, patience=6, max_queries=5000),
     "max": unembed.Effort(steps=20, beam=1, branch=16, guesses=64, edits=320, patience=6, max_queries=10_000),
 }
+# What edits gain with CLIP's embeddings makes an image less like the original to others.
+CLIP_EFFORTS = EFFORTS | {"medium": unembed.Effort(steps=8, beam=2, branch=4, guesses=8)}
 LEAST, MOST = 0.97, 0.8  # times at which the first and the last candidate of a correction begin
 
 
@@ -75,7 +79,7 @@ def build_inverter(
         codec=codec,
         editor=Edit(network),
         metrics=image_metrics(codec, embedder, independent),
-        efforts=EFFORTS,
+        efforts=CLIP_EFFORTS if embedder.normalized else EFFORTS,
     )
 
 
