@@ -4,10 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-try:
-    from unembed_text import fused, fused_decoding
-except ImportError:  # Triton comes with the CUDA builds of torch
-    fused = fused_decoding = None  # type: ignore[assignment]
+from unembed_text.kernels import fused, fused_decoding
 
 __all__ = ["attend", "cross_attention", "fuses", "grow", "logsumexp", "merge_heads", "own_attention", "split_heads"]
 

@@ -9,11 +9,7 @@ from torch.nn import functional as F
 from transformers import T5Config
 
 from unembed_text.attention import attend, cross_attention, merge_heads, own_attention, split_heads
-
-try:
-    from unembed_text import fused_linear
-except ImportError:  # Triton comes with the CUDA builds of torch
-    fused_linear = None  # type: ignore[assignment]
+from unembed_text.kernels import fused_linear
 
 __all__ = [
     "decoder_layer",

@@ -363,19 +363,15 @@ def stored_for(device: torch.device, network: nn.Module, *, exact: bool = False)
     half = bfloat16_is_fast(device)
     if device.type == "cpu":
         half = half and torch.backends.mkldnn.matmul.fp32_precision in (("bf16",) if exact else ("bf16", "none"))
-    modules = list(network.modules())
-    if half:
-        for module in modules:
-            if isinstance(module, T5Block):
-                folded(module)
-    for module in modules:
+    blocks = [module for module in network.modules() if half and isinstance(module, T5Block)]
+    for block in blocks:
+        folded(block)
+    for module in network.modules():
         if half and isinstance(module, nn.Linear | T5LayerNorm):
             module.to(torch.bfloat16)
         elif isinstance(module, nn.Linear) and device.type == "cpu":
             module.weight.data = module.weight.data.t().contiguous().t()
         if half and isinstance(module, T5Network):
             module.t5.shared.to(torch.bfloat16)
-    if half:
-        for module in modules:
-            if isinstance(module, T5Block):
-                joined(module)
+    for block in blocks:
+        joined(block)

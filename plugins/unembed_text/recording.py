@@ -65,7 +65,7 @@ class Recording:
         self.graphs: dict[bool, Any] = {}  # of the first turn, and of those after it
         self.opening: Any = None  # the state that the first turn takes
         self.state: Any = None  # what every turn leaves
-        self.rows = 0  # of these that a search has
+        self.rows = 0  # that the search has, the first of the buffers'
 
     def read(self, cross: Pairs, mask: Tensor) -> None:
         """Take over what a search reads of the encoder."""

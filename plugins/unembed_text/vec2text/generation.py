@@ -12,12 +12,8 @@ from torch.nn import functional as F
 
 from unembed_text.attention import logsumexp
 from unembed_text.generation import children, grown, texts
+from unembed_text.kernels import fused_decoding
 from unembed_text.network import T5Network
-
-try:
-    from unembed_text import fused_decoding
-except ImportError:  # Triton comes with the CUDA builds of torch
-    fused_decoding = None  # type: ignore[assignment]
 
 __all__ = ["beam_search"]
 
