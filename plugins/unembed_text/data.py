@@ -1,6 +1,7 @@
 """Training windows: one to `longest` tokens from sentence starts, and some from anywhere."""
 
 import logging
+import os
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -39,11 +40,13 @@ class TextsConfig(Config):
 
 
 def read_windows(config: TextsConfig, tokenizer: Any, *, longest: int) -> "Windows":
-    """Windows of up to `longest` tokens over the passages of `config.train`."""
+    """Windows of up to `longest` tokens over the passages of `config.train`, or a process's share of them."""
     passages: list[str] = []
     for path in config.train:
         log.info("reading %s", path)
         passages += read_passages(path)
+    # A launcher for several processes, such as torchrun, says so: each splits and draws from a share of its own.
+    passages = passages[int(os.environ.get("RANK", 0)) :: int(os.environ.get("WORLD_SIZE", 1))]
     log.info("splitting %d passages into tokens", len(passages))
     return Windows(
         passages,

@@ -203,8 +203,16 @@ torch.set_num_threads(1)
 folder, options = sys.argv[1], dict(steps=12, round_steps=4, guess_steps=4, save_every=8, evaluate_every=12)
 config = parse(TrainConfig, {"modality": "toy", "output": folder, **options}, "test")
 made = Trainer(config, ToyRecipe({"device": "cpu", "seed": config.seed}))
+drawn, kinds = made._examples, []
+
+def examples(*given):
+    found = drawn(*given)
+    kinds.extend(example.hypothesis is not None for example in found)
+    return found
+
+made._examples = examples
 made.run()
-torch.save((made.examples, made.recipe.network.state_dict()), f"{folder}/of{os.environ['RANK']}.pt")
+torch.save((made.examples, kinds, made.recipe.network.state_dict()), f"{folder}/of{os.environ['RANK']}.pt")
 """
 
 
@@ -215,8 +223,9 @@ def test_several_processes_train_one_network_on_batches_of_their_own(tmp_path) -
     script.write_text(SEVERAL)
     found = subprocess.run([*launch, script, tmp_path], capture_output=True, text=True, timeout=300)
     assert found.returncode == 0, found.stderr[-2000:]
-    (count, one), (again, two) = (torch.load(tmp_path / f"of{rank}.pt", weights_only=True) for rank in range(2))
+    (count, kinds, one), (again, others, two) = (torch.load(tmp_path / f"of{rank}.pt", weights_only=True) for rank in range(2))
     alone = trainer(tmp_path / "alone", steps=12, round_steps=4, guess_steps=4, save_every=8, evaluate_every=12)
     alone.run()
     assert count == again == 2 * alone.examples
+    assert kinds == others and len(set(kinds)) == 2 and kinds != sorted(kinds)
     assert same(one, two) and not same(one, weights(alone))

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from unembed_text.data import Windows
+from unembed_text.data import TextsConfig, Windows, read_windows
 
 PASSAGES = ["one two three. four five six seven! eight", "alpha beta gamma delta", "x? y z w v u t s r q p o n m l"]
 
@@ -74,3 +74,16 @@ def test_spliced_windows_have_no_holes(make) -> None:
 def test_windows_are_the_generators_alone(make) -> None:
     a, b = draw(make()), draw(make())
     assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_each_process_of_several_reads_a_share_of_the_passages(codec, monkeypatch, tmp_path) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_text("\n".join(PASSAGES))
+    config = TextsConfig(name="x", embedder="x", train=[path], validation=[path], device="cpu", seed=0)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    parts = []
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        parts.append(read_windows(config, codec.tokenizer, longest=8).tokens.tolist())
+    encoded = [codec.tokenizer.encode(passage, add_special_tokens=False) for passage in PASSAGES]
+    assert parts == [encoded[0] + encoded[2], encoded[1]]

@@ -155,7 +155,10 @@ class Trainer:
         return max(self.step / self.config.steps, timed)
 
     def _examples(self, count: int, draw: torch.Generator, noise: torch.Generator) -> list[Example]:
-        """The round's batches, shuffled; those of one shape get their hypotheses in one go."""
+        """The round's batches, shuffled; those of one shape get their hypotheses in one go.
+
+        All processes take steps of like shapes together, since a step lasts as long as its slowest batch.
+        """
         recipe, examples = self.recipe, []
         began = time.monotonic()
         if self.writing > LONG and self.accelerator.is_main_process:
@@ -164,7 +167,7 @@ class Trainer:
         groups: dict[torch.Size, list[Tensor]] = {}
         for signals in recipe.batches(-(-count // (depth + 1)), draw):
             groups.setdefault(signals.shape[1:], []).append(signals)
-        for batches in groups.values():
+        for _, batches in sorted(groups.items()):
             sizes = [len(signals) for signals in batches]
             signals = torch.cat(batches).to(recipe.embedder.device)
             target = recipe.embed(signals)
@@ -179,7 +182,9 @@ class Trainer:
                     embedding = recipe.embed(hypothesis)
                     parts = [target, signals, hypothesis, embedding]
         self.writing = time.monotonic() - began
-        order = torch.randperm(len(examples), generator=draw).tolist()
+        examples.sort(key=lambda example: example.hypothesis is not None)
+        shared = torch.Generator().manual_seed(hash((self.config.seed, self.step)) % 2**62)
+        order = torch.randperm(len(examples), generator=shared).tolist()
         return [examples[index] for index in order[:count]]
 
     def _evaluate(self) -> None:
