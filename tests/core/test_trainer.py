@@ -223,7 +223,9 @@ def test_several_processes_train_one_network_on_batches_of_their_own(tmp_path) -
     script.write_text(SEVERAL)
     found = subprocess.run([*launch, script, tmp_path], capture_output=True, text=True, timeout=300)
     assert found.returncode == 0, found.stderr[-2000:]
-    (count, kinds, one), (again, others, two) = (torch.load(tmp_path / f"of{rank}.pt", weights_only=True) for rank in range(2))
+    (count, kinds, one), (again, others, two) = (
+        torch.load(tmp_path / f"of{rank}.pt", weights_only=True) for rank in range(2)
+    )
     alone = trainer(tmp_path / "alone", steps=12, round_steps=4, guess_steps=4, save_every=8, evaluate_every=12)
     alone.run()
     assert count == again == 2 * alone.examples
