@@ -17,6 +17,7 @@ class Effort:
     beam: int
     branch: int
     guesses: int | None = None
+    siblings: int | None = None
     edits: int = 0
     elite: int = 1
     patience: int = PATIENCE
@@ -27,7 +28,7 @@ EFFORTS: dict[str, Effort] = {
     "low": Effort(steps=4, beam=4, branch=4),
     "medium": Effort(steps=STEPS, beam=BEAM, branch=BEAM),
     "high": Effort(steps=30, beam=8, branch=8, edits=64, elite=2, patience=6, max_queries=5000),
-    "max": Effort(steps=30, beam=8, branch=64, edits=16, elite=2, patience=6, max_queries=5000),
+    "max": Effort(steps=30, beam=8, branch=64, siblings=1, edits=16, elite=2, patience=6, max_queries=5000),
 }
 
 

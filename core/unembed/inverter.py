@@ -126,6 +126,7 @@ class Inverter:
             beam=settings.beam,
             branch=settings.branch,
             guesses=settings.guesses,
+            siblings=settings.siblings,
             edits=settings.edits,
             elite=settings.elite,
             patience=settings.patience if patience is None else patience,

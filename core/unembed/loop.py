@@ -100,6 +100,7 @@ def search(
     beam: int = BEAM,
     branch: int | None = None,
     guesses: int | None = None,
+    siblings: int | None = None,
     edits: int = 0,
     elite: int = 1,
     reach: int = REACH,
@@ -115,7 +116,8 @@ def search(
 
     Round 0 embeds so many `guesses` of each target, unless given `beam`. Every further round corrects the `beam` best
     candidates that have not been corrected yet, `branch` (unless given, `beam`) corrections each, and embeds
-    those that the target has never met. With `edit`, small changes of the `elite` best signals ever seen join
+    those that the target has never met; with `siblings` only so many of one candidate's corrections, the best, may be
+    corrected themselves. With `edit`, small changes of the `elite` best signals ever seen join
     them, `edits` a signal: `edit` is asked for `reach` times as many as are taken, so that a signal which stays the
     best is edited further down its list. With `combine` they are all edits of the best one, as many, and what the
     black box said of them is put together to a few more signals, which are embedded in the same round, and once more
@@ -149,6 +151,7 @@ def search(
         else:
             owner, signals = _propose(chunked, correct, target, frontier, branch or beam, generator)
         new = met.fresh(owner, signals, budget - used)
+        parent = new % max(1, len(frontier.owner))
         owner, signals = owner[new], signals[new]
         used += torch.bincount(owner, minlength=count)
         whole = len(owner)
@@ -173,9 +176,10 @@ def search(
                     small_rows += _embedded(chunked, embed, similarity, target, more[new], small[new])
             if number == 0:
                 top = pool = rows[used[:0]]
-            # Edits of one signal are too alike to fill a beam: their best join it, corrections all do.
-            rows += _best(small_rows, elite)
-            pool, top = _best(pool + rows, 2 * beam), _best(top + rows, elite)
+            # Edits of one signal are too alike to fill a beam: their best join it, and of corrections the siblings.
+            kept = rows if siblings is None or number == 0 else rows[best_of_each(parent, rows.similarity, siblings)]
+            small_rows = _best(small_rows, elite)
+            pool, top = _best(pool + kept + small_rows, 2 * beam), _best(top + rows + small_rows, elite)
         best = _best(top, 1)
         quiet = torch.where(best.similarity - best_before > 1e-6, 0, quiet + 1)
         best_before = best.similarity

@@ -1,9 +1,10 @@
-"""Decoding: one sampled text a row for training, the best few by beam search for inversion.
+"""Decoding: one sampled text a row for training, the best few by beam search, or best and sampled ones, for inversion.
 
 The encoder runs once a row, its keys and values are shared by that row's beams, and rows that have finished
 leave the batch.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ __all__ = ["beam_search", "nearby", "sample"]
 GROUP = 128
 NOISES = 64
 PICKS = 32_768  # positions whose logits are held at once
+WARMTH = 0.6  # temperature of the texts that a search samples
 
 
 @torch.no_grad()
@@ -100,29 +102,43 @@ def _gumbel(shape: tuple[int, ...], device: torch.device, generator: torch.Gener
 
 
 class _State(NamedTuple):
-    """The texts of a beam search."""
+    """The texts of a search."""
 
     last: Tensor  # [R, B], the newest tokens
     score: Tensor  # [R, B]
     done: Tensor  # [R, B] bool
     ids: Tensor  # [R, B, length], padded
+    turns: Tensor  # [R, length], by how much each token's noise is turned; [R, 0] without sampling
 
 
 @torch.no_grad()
-def beam_search(network: InversionNetwork, states: Tensor, mask: Tensor, *, beams: int, length: int) -> Tensor:
+def beam_search(
+    network: T5Network,
+    states: Tensor,
+    mask: Tensor,
+    *,
+    beams: int,
+    length: int,
+    sampled: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """The `beams` most likely texts of each row, best first, as ids `[R, beams, length]` padded.
 
+    With `sampled` only the first half are those; the others are drawn, one by one, at a temperature of `WARMTH`.
     A finished text keeps its beam and its score; a row ends when all of its beams have.
     """
     rows, device, pad = len(states), states.device, network.special.pad
     result = torch.full((rows, beams, length), pad, device=device)
     alive = torch.arange(rows, device=device)  # the rows of `result` still being written
-    cache = network.start(states, mask, beams=beams, length=length, follow=_longer)
+    follow = _longer_or_drawn if sampled else _longer
+    cache = network.start(states, mask, beams=beams, length=length, follow=follow)
+    turns = torch.randint(len(network.t5.lm_head.weight), (length * sampled,), generator=generator, device=device)
     state = _State(
         last=torch.full((rows, 1), network.special.start, device=device),
         score=torch.zeros(rows, 1, device=device),
         done=torch.zeros(rows, 1, dtype=torch.bool, device=device),
         ids=result[:, :1],
+        turns=turns.expand(rows, -1),
     )
     for position in range(length):
         state = network.turn(state, cache)
@@ -145,16 +161,64 @@ def _longer(
     network: T5Network, hidden: Tensor, state: _State, position: Tensor, beams: int, first: bool
 ) -> tuple[_State, Tensor]:
     """The best texts one token longer, and their parents: see `Follow`."""
-    pad, end = network.special.pad, network.special.end
+    return _best(network, _logits(network, hidden, first), state, position, beams)
+
+
+def _longer_or_drawn(
+    network: T5Network, hidden: Tensor, state: _State, position: Tensor, beams: int, first: bool
+) -> tuple[_State, Tensor]:
+    """The same of the first half of the beams, and a token drawn for each of the others."""
+    logits = _logits(network, hidden, first)
+    index = torch.arange(beams, device=logits.device)
+    kept, own = index[: beams - beams // 2], index[beams - beams // 2 :]
+    begun, drawing = (index[:1], torch.zeros_like(own)) if first else (kept, own)  # all beams begin as one
+    best, parent = _best(network, logits[:, : len(begun)], _of(state, begun), position, len(kept))
+    drawn = _drawn(network, logits if first else logits[:, len(kept) :], _of(state, drawing), position)
+    both = (torch.cat(parts, 1) for parts in zip(best[:-1], drawn[:-1], strict=True))
+    return _State(*both, state.turns), torch.cat([parent, drawing.expand(len(parent), -1)], 1)
+
+
+def _logits(network: T5Network, hidden: Tensor, first: bool) -> Tensor:
     logits = network.logits(hidden)
     if first:
-        logits[..., end] = -torch.inf  # no empty text
+        logits[..., network.special.end] = -torch.inf  # no empty text
+    return logits
+
+
+def _of(state: _State, beams: Tensor) -> _State:
+    return _State(*(x.index_select(1, beams) for x in state[:-1]), state.turns)
+
+
+def _best(network: T5Network, logits: Tensor, state: _State, position: Tensor, count: int) -> tuple[_State, Tensor]:
+    """The `count` best texts one token longer than those of `state`, and their parents, given next tokens' logits."""
+    pad, end = network.special.pad, network.special.end
     base = (state.score - logsumexp(logits)).masked_fill(state.done, -torch.inf)
     ended = state.score.masked_fill(~state.done, -torch.inf)
-    score, parent, last = children(logits, base, ended, count=beams, pad=pad)
+    score, parent, last = children(logits, base, ended, count=count, pad=pad)
     done = state.done.gather(1, parent) | (last == end)
     last = last.masked_fill(last == end, pad)
-    return _State(last, score, done, grown(state.ids, parent, last, position)), parent
+    return _State(last, score, done, grown(state.ids, parent, last, position), state.turns), parent
+
+
+def _drawn(network: T5Network, logits: Tensor, state: _State, position: Tensor) -> _State:
+    """The texts of `state` with a token more, drawn by the Gumbel maximum from `logits` `[R, B or 1, V]`.
+
+    Beams have a table of noise each, which all rows and tokens share: every token turns it by a drawn number of places.
+    """
+    size = logits.shape[-1]
+    turn = state.turns[0].index_select(0, position)
+    noise = _table(state.last.shape[1], size, logits.device)
+    noise = noise.index_select(1, (torch.arange(size, device=logits.device) + turn) % size)
+    last = torch.add(noise, logits, alpha=1 / WARMTH).argmax(-1)
+    done = state.done | (last == network.special.end)
+    last = last.masked_fill(done, network.special.pad)
+    return state._replace(last=last, done=done, ids=state.ids.index_copy(2, position, last[..., None]))
+
+
+@lru_cache(maxsize=4)
+def _table(beams: int, size: int, device: torch.device) -> Tensor:
+    """Gumbel noise `[beams, size]`, on every device the same."""
+    return _gumbel((beams, size), torch.device("cpu"), torch.Generator().manual_seed(0)).to(device)
 
 
 def grown(ids: Tensor, parent: Tensor, last: Tensor, position: Tensor) -> Tensor:

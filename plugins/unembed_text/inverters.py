@@ -23,6 +23,8 @@ from unembed_text.screening import SEEDS, screened_edits
 
 __all__ = ["build_inverter", "build_network", "open_checkpoint", "save_network"]
 
+BROAD = 32  # corrections of one text, the later of which beam search would make all alike
+
 
 class NetworkHypothesizer(Hypothesizer):
     """Beam search from the target alone."""
@@ -35,7 +37,7 @@ class NetworkHypothesizer(Hypothesizer):
 
 
 class NetworkCorrector(Corrector):
-    """Beam search from the target, a hypothesis and its embedding."""
+    """Beam search from the target, a hypothesis and its embedding; of `BROAD` corrections or more half are sampled."""
 
     def __init__(self, network: InversionNetwork, *, width: int, length: int) -> None:
         self.network, self.width, self.length = network, width, length
@@ -48,7 +50,8 @@ class NetworkCorrector(Corrector):
         count: int,
         generator: torch.Generator | None,
     ) -> Tensor:
-        return _search(self.network, target, hypothesis, embedding, count, self.length, self.width)
+        broad = count >= BROAD
+        return _search(self.network, target, hypothesis, embedding, count, self.length, self.width, broad, generator)
 
 
 class NetworkEditor(Corrector):
@@ -95,12 +98,14 @@ def _search(
     count: int,
     length: int,
     width: int,
+    sampled: bool = False,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     if hypothesis is not None:
         hypothesis = _trimmed(hypothesis, network.special.pad)
     with network.autocast():
         states, mask = network.encode(target, hypothesis, embedding)
-        ids = beam_search(network, states, mask, beams=count, length=length)
+        ids = beam_search(network, states, mask, beams=count, length=length, sampled=sampled, generator=generator)
     return padded(ids, width, network.special.pad)
 
 

@@ -66,6 +66,7 @@ def literal(
     budget,
     branch=None,
     guesses=None,
+    siblings=None,
     edits=0,
     elite=1,
     reach=4,
@@ -79,35 +80,44 @@ def literal(
         if frontier is None:
             lists = [hypothesize(target[None], guesses or beam, None)[0]]
         else:
-            lists = [correct(target[None], s[None], e[None], branch or beam, None)[0] for _, s, e in frontier]
+            lists = [correct(target[None], s[None], e[None], branch or beam, None)[0] for _, s, e, _ in frontier]
             spent += 1
         small = []
         if frontier is not None and edits:
             asked = reach * edits * (1 if combine is None else elite)
             parents = top if combine is None else top[:1]
-            small = [edit(target[None], s[None], e[None], asked, None)[0] for _, s, e in parents]
+            small = [edit(target[None], s[None], e[None], asked, None)[0] for _, s, e, _ in parents]
         before = -float("inf") if best is None else best[0]
-        edited = []
-        rounds = [(lists, waiting, budget), (small, edited, edits * elite), *[(combine, edited, budget)] * COMBINATIONS]
+        edited, corrected = [], []
+        rounds = [
+            (lists, corrected, budget),
+            (small, edited, edits * elite),
+            *[(combine, edited, budget)] * COMBINATIONS,
+        ]
         for made, kind, most in rounds:
             taken = 0
             if made is combine:
                 if combine is None or not edited:
                     continue
-                _, signal, embedding = parents[0]
+                _, signal, embedding, _ = parents[0]
                 tried, answers = (torch.stack([entry[i] for entry in edited])[None] for i in (1, 2))
                 made = [combine(target[None], signal[None], embedding[None], tried, answers, COMBINED)[0]]
             for rank in range(len(made[0]) if made else 0):
-                for candidates in made:
+                for parent, candidates in enumerate(made):
                     signal = candidates[rank]
                     if tuple(signal.tolist()) in met or used == budget or taken == most:
                         continue
                     met.add(tuple(signal.tolist()))
                     used, taken = used + 1, taken + 1
                     embedding = embed(signal[None])[0]
-                    new = (similarity(target, embedding).item(), signal, embedding)
+                    new = (similarity(target, embedding).item(), signal, embedding, parent)
                     kind.append(new)
                     top.append(new)
+        if siblings is not None and frontier is not None:
+            families = [[entry for entry in corrected if entry[3] == parent] for parent in range(len(frontier))]
+            families = [sorted(family, key=lambda entry: -entry[0])[:siblings] for family in families]
+            corrected = [entry for family in families for entry in family]
+        waiting += corrected
         top = sorted(top, key=lambda entry: -entry[0])[:elite]
         best = top[0]
         waiting += sorted(edited, key=lambda entry: -entry[0])[:elite]
@@ -137,6 +147,8 @@ TARGETS = embed(CODEC.encode(words(25, seed=2)))
     [
         {},
         {"branch": 2, "guesses": 7},
+        {"siblings": 1},
+        {"branch": 6, "siblings": 2, "edits": 5, "elite": 2},
         {"edits": 5},
         {"branch": 6, "edits": 20, "elite": 3},
         {"edits": 5, "elite": 2, "combine": combine},

@@ -5,7 +5,7 @@ import torch
 from transformers.modeling_outputs import BaseModelOutput
 
 import unembed_text.attention as attention
-from unembed_text.generation import beam_search, sample
+from unembed_text.generation import WARMTH, beam_search, sample
 from unembed_text.network import InversionNetwork, Special
 
 T5 = {
@@ -151,3 +151,36 @@ def test_a_row_alone_equals_the_row_in_a_batch(network, batch) -> None:
     for row in range(5):
         alone = beam_search(network, states[row : row + 1], mask[row : row + 1], beams=4, length=6)
         assert torch.equal(together[row : row + 1], alone)
+
+
+@torch.no_grad()
+def test_half_of_a_sampled_search_is_drawn_and_half_is_beam_search(network, batch) -> None:
+    states, mask = network.encode(batch["target"], batch["hypothesis"], batch["embedding"])
+
+    def search(seed: int, **options: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return beam_search(network, states, mask, length=6, sampled=True, generator=generator, **options)
+
+    found = search(0, beams=9)
+    assert torch.equal(found[:, :5], beam_search(network, states, mask, beams=5, length=6))
+    assert torch.equal(found, search(0, beams=9)) and not torch.equal(found[:, 5:], search(1, beams=9)[:, 5:])
+    assert not torch.isin(found, torch.tensor([1, 2])).any()
+    ended = (found == 0).int()
+    assert (ended.diff(dim=-1) >= 0).all() and ended[:, 5:].sum() > 0 and (found[..., 0] != 0).all()
+
+
+@torch.no_grad()
+def test_drawn_tokens_follow_the_network_at_their_temperature(network, batch) -> None:
+    states, mask = network.encode(batch["target"], batch["hypothesis"], batch["embedding"])
+    logits = peer_logits(network, states, mask, torch.ones(5, 1, dtype=torch.long))[:, 0]
+    logits[:, 2] = -torch.inf  # no empty text
+    seen = torch.zeros(5, 60)
+    for seed in range(100):
+        generator = torch.Generator().manual_seed(seed)
+        found = beam_search(network, states, mask, beams=128, length=1, sampled=True, generator=generator)
+        seen += torch.nn.functional.one_hot(found[:, 64:, 0], 60).sum(1)
+
+    def off(temperature: float) -> torch.Tensor:
+        return (seen / 6400 - (logits / temperature).softmax(-1)).abs().sum(1) / 2
+
+    assert off(WARMTH).max() < 0.08 and (off(1.0) > off(WARMTH)).all() and (off(0.4) > off(WARMTH)).all()
