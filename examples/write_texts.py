@@ -20,7 +20,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from unembed.errors import InputError
 from unembed.passages import read_passages
 
-GIVEN = 4, 10  # tokens of a passage that are given, at least and at most; those of fewer words are left out
+GIVEN = (
+    4,
+    10,
+)  # tokens of a passage that are given, at least and at most; passages of fewer words than that are left out
 
 
 def opened(model: str, device: str) -> tuple[AutoTokenizer, AutoModelForCausalLM]:
@@ -81,7 +84,8 @@ def main() -> None:
             # As many tokens of each, so that nothing is padded: attention without a mask is several times as fast.
             given = draw.randint(*GIVEN)
             beginnings = [" ".join(text.split()[:given]) for text in chosen]
-            ids = torch.tensor([row[:given] for row in tokenizer(beginnings).input_ids], device=options.device)
+            rows = [row[:given] for row in tokenizer(beginnings).input_ids if len(row) >= given]
+            ids = torch.tensor(rows, device=options.device)
             with torch.inference_mode():
                 made = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=how)
             texts = [" ".join(text.split()) for text in tokenizer.batch_decode(made, skip_special_tokens=True)]

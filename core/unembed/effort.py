@@ -17,18 +17,18 @@ class Effort:
     beam: int
     branch: int
     guesses: int | None = None
-    siblings: int | None = None
     edits: int = 0
     elite: int = 1
     patience: int = PATIENCE
     max_queries: int | None = None
+    siblings: int | None = None
 
 
 EFFORTS: dict[str, Effort] = {
     "low": Effort(steps=4, beam=4, branch=4),
     "medium": Effort(steps=STEPS, beam=BEAM, branch=BEAM),
     "high": Effort(steps=30, beam=8, branch=8, edits=64, elite=2, patience=6, max_queries=5000),
-    "max": Effort(steps=30, beam=8, branch=64, siblings=1, edits=16, elite=2, patience=6, max_queries=5000),
+    "max": Effort(steps=30, beam=8, branch=64, edits=16, elite=2, patience=6, max_queries=5000),
 }
 
 
@@ -53,7 +53,7 @@ def effort(
         found = replace(found, steps=steps)
     if beam is not None:
         guesses = None if found.guesses is None else max(found.guesses, beam)
-        found = replace(found, beam=beam, branch=beam, guesses=guesses)
+        found = replace(found, beam=beam, branch=beam, guesses=guesses, siblings=None)
     if max_queries is not None:
         found = replace(found, max_queries=max_queries)
     return found

@@ -151,7 +151,7 @@ def search(
         else:
             owner, signals = _propose(chunked, correct, target, frontier, branch or beam, generator)
         new = met.fresh(owner, signals, budget - used)
-        parent = new % max(1, len(frontier.owner))
+        parent = new % max(1, len(frontier.owner))  # first ranks come first
         owner, signals = owner[new], signals[new]
         used += torch.bincount(owner, minlength=count)
         whole = len(owner)
@@ -176,7 +176,7 @@ def search(
                     small_rows += _embedded(chunked, embed, similarity, target, more[new], small[new])
             if number == 0:
                 top = pool = rows[used[:0]]
-            # Edits of one signal are too alike to fill a beam: their best join it, and of corrections the siblings.
+            # Edits of one signal are too alike to fill a beam: their best join it. So may corrections of one be.
             kept = rows if siblings is None or number == 0 else rows[best_of_each(parent, rows.similarity, siblings)]
             small_rows = _best(small_rows, elite)
             pool, top = _best(pool + kept + small_rows, 2 * beam), _best(top + rows + small_rows, elite)

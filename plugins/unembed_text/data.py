@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from unembed.config import Config
+from unembed.errors import ConfigError
 from unembed.passages import read_passages
 
 __all__ = ["TextsConfig", "Windows", "read_windows"]
@@ -46,7 +47,10 @@ def read_windows(config: TextsConfig, tokenizer: Any, *, longest: int) -> "Windo
         log.info("reading %s", path)
         passages += read_passages(path)
     # A launcher for several processes, such as torchrun, says so: each splits and draws from a share of its own.
-    passages = passages[int(os.environ.get("RANK", 0)) :: int(os.environ.get("WORLD_SIZE", 1))]
+    rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if len(passages) < processes:
+        raise ConfigError(f"{len(passages)} passages are too few for {processes} processes, which take a share each")
+    passages = passages[rank::processes]
     log.info("splitting %d passages into tokens", len(passages))
     return Windows(
         passages,
@@ -97,10 +101,17 @@ class Windows:
         self.starts = first.nonzero().squeeze(1)
         self.tokens, self.ends, self.starts = tokens.to(device), self.ends.to(device), self.starts.to(device)
 
-    def batch(self, generator: torch.Generator) -> Tensor:
-        """One batch of ids `[N, L]`, padded: lengths from one range, N such that N·(L+8) is about constant."""
+    def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
+        """Batches of ids `[N, L]`, padded: lengths from one range each, N such that N·(L+8) is about constant.
+
+        Of each range as many as its share says, give or take one: so processes that draw apart have like batches.
+        """
+        places = (torch.arange(count) + torch.rand(1, generator=generator, dtype=torch.float64)) / count
+        ends = (self.shares / self.shares.sum()).cumsum(0)[:-1]
+        return [self._batch(bucket, generator) for bucket in torch.searchsorted(ends, places).tolist()]
+
+    def _batch(self, bucket: int, generator: torch.Generator) -> Tensor:
         size = self.longest // len(self.shares)
-        bucket = int(self.shares.multinomial(1, generator=generator))
         top = size * (bucket + 1)
         rows = max(1, self.batch_tokens // (top + 8) // 8 * 8)  # matrix units want sides that are multiples of 8
         # All randomness is the CPU generator's, so that every device draws the same windows.

@@ -4,7 +4,7 @@ The encoder runs once a row, its keys and values are shared by that row's beams,
 leave the batch.
 """
 
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -19,8 +19,9 @@ __all__ = ["beam_search", "nearby", "sample"]
 
 GROUP = 128
 NOISES = 64
-PICKS = 32_768  # positions whose logits are held at once
+PICKS = 32_768  # positions whose logits are held at once, beside those that a search has anyway
 WARMTH = 0.6  # temperature of the texts that a search samples
+TURN = 7919  # places by which their noise turns from one token to the next
 
 
 @torch.no_grad()
@@ -108,7 +109,6 @@ class _State(NamedTuple):
     score: Tensor  # [R, B]
     done: Tensor  # [R, B] bool
     ids: Tensor  # [R, B, length], padded
-    turns: Tensor  # [R, length], by how much each token's noise is turned; [R, 0] without sampling
 
 
 @torch.no_grad()
@@ -120,11 +120,10 @@ def beam_search(
     beams: int,
     length: int,
     sampled: bool = False,
-    generator: torch.Generator | None = None,
 ) -> Tensor:
     """The `beams` most likely texts of each row, best first, as ids `[R, beams, length]` padded.
 
-    With `sampled` only the first half are those; the others are drawn, one by one, at a temperature of `WARMTH`.
+    With `sampled` half as many, best first, and then as many samples at a temperature of `WARMTH`, in no order.
     A finished text keeps its beam and its score; a row ends when all of its beams have.
     """
     rows, device, pad = len(states), states.device, network.special.pad
@@ -132,13 +131,11 @@ def beam_search(
     alive = torch.arange(rows, device=device)  # the rows of `result` still being written
     follow = _longer_or_drawn if sampled else _longer
     cache = network.start(states, mask, beams=beams, length=length, follow=follow)
-    turns = torch.randint(len(network.t5.lm_head.weight), (length * sampled,), generator=generator, device=device)
     state = _State(
         last=torch.full((rows, 1), network.special.start, device=device),
         score=torch.zeros(rows, 1, device=device),
         done=torch.zeros(rows, 1, dtype=torch.bool, device=device),
         ids=result[:, :1],
-        turns=turns.expand(rows, -1),
     )
     for position in range(length):
         state = network.turn(state, cache)
@@ -169,13 +166,12 @@ def _longer_or_drawn(
 ) -> tuple[_State, Tensor]:
     """The same of the first half of the beams, and a token drawn for each of the others."""
     logits = _logits(network, hidden, first)
-    index = torch.arange(beams, device=logits.device)
-    kept, own = index[: beams - beams // 2], index[beams - beams // 2 :]
-    begun, drawing = (index[:1], torch.zeros_like(own)) if first else (kept, own)  # all beams begin as one
-    best, parent = _best(network, logits[:, : len(begun)], _of(state, begun), position, len(kept))
-    drawn = _drawn(network, logits if first else logits[:, len(kept) :], _of(state, drawing), position)
-    both = (torch.cat(parts, 1) for parts in zip(best[:-1], drawn[:-1], strict=True))
-    return _State(*both, state.turns), torch.cat([parent, drawing.expand(len(parent), -1)], 1)
+    index, half = torch.arange(logits.shape[1], device=logits.device), beams // 2
+    likely, drawn = (index, index.expand(half)) if first else index.split([len(index) - half, half])
+    best, parent = _best(network, logits[:, : len(likely)], _of(state, likely), position, beams - half)
+    others = _drawn(network, logits if first else logits[:, len(likely) :], _of(state, drawn), position)
+    both = _State(*(torch.cat(parts, 1) for parts in zip(best, others, strict=True)))
+    return both, torch.cat([parent, drawn.expand(len(parent), -1)], 1)
 
 
 def _logits(network: T5Network, hidden: Tensor, first: bool) -> Tensor:
@@ -186,7 +182,7 @@ def _logits(network: T5Network, hidden: Tensor, first: bool) -> Tensor:
 
 
 def _of(state: _State, beams: Tensor) -> _State:
-    return _State(*(x.index_select(1, beams) for x in state[:-1]), state.turns)
+    return _State(*(x.index_select(1, beams) for x in state))
 
 
 def _best(network: T5Network, logits: Tensor, state: _State, position: Tensor, count: int) -> tuple[_State, Tensor]:
@@ -197,26 +193,27 @@ def _best(network: T5Network, logits: Tensor, state: _State, position: Tensor, c
     score, parent, last = children(logits, base, ended, count=count, pad=pad)
     done = state.done.gather(1, parent) | (last == end)
     last = last.masked_fill(last == end, pad)
-    return _State(last, score, done, grown(state.ids, parent, last, position), state.turns), parent
+    return _State(last, score, done, grown(state.ids, parent, last, position)), parent
 
 
 def _drawn(network: T5Network, logits: Tensor, state: _State, position: Tensor) -> _State:
     """The texts of `state` with a token more, drawn by the Gumbel maximum from `logits` `[R, B or 1, V]`.
 
-    Beams have a table of noise each, which all rows and tokens share: every token turns it by a drawn number of places.
+    Each beam has noise of its own, the same for all rows, which every token turns on by a fixed number of places: a row
+    gives the same samples in any batch.
     """
-    size = logits.shape[-1]
-    turn = state.turns[0].index_select(0, position)
-    noise = _table(state.last.shape[1], size, logits.device)
-    noise = noise.index_select(1, (torch.arange(size, device=logits.device) + turn) % size)
-    last = torch.add(noise, logits, alpha=1 / WARMTH).argmax(-1)
+    beams, size = state.last.shape[1], logits.shape[-1]
+    noise = _noise(beams, size, logits.device)
+    noise = noise.index_select(1, (torch.arange(size, device=logits.device) + position * TURN) % size)
+    parts = logits.split(max(1, PICKS // beams))
+    last = torch.cat([torch.add(noise, part, alpha=1 / WARMTH).argmax(-1) for part in parts])
     done = state.done | (last == network.special.end)
     last = last.masked_fill(done, network.special.pad)
     return state._replace(last=last, done=done, ids=state.ids.index_copy(2, position, last[..., None]))
 
 
-@lru_cache(maxsize=4)
-def _table(beams: int, size: int, device: torch.device) -> Tensor:
+@cache  # a recording reads it wherever it lay when recorded
+def _noise(beams: int, size: int, device: torch.device) -> Tensor:
     """Gumbel noise `[beams, size]`, on every device the same."""
     return _gumbel((beams, size), torch.device("cpu"), torch.Generator().manual_seed(0)).to(device)
 

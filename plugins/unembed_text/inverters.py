@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unembed import __version__
 from unembed.checkpoint import Manifest, load_checkpoint, save_checkpoint
+from unembed.effort import Effort
 from unembed.errors import CheckpointError
 from unembed.fingerprinting import fingerprint
 from unembed.interfaces import Corrector, Embedder, Hypothesizer
@@ -23,7 +24,9 @@ from unembed_text.screening import SEEDS, screened_edits
 
 __all__ = ["build_inverter", "build_network", "open_checkpoint", "save_network"]
 
-BROAD = 32  # corrections of one text, the later of which beam search would make all alike
+BROAD = 32  # from so many corrections of a text on, beam search's later ones are all alike
+# With so many corrections of each, those of one text would fill the beam.
+EFFORTS = {"max": Effort(steps=30, beam=8, branch=64, edits=16, elite=2, patience=6, max_queries=5000, siblings=1)}
 
 
 class NetworkHypothesizer(Hypothesizer):
@@ -37,7 +40,7 @@ class NetworkHypothesizer(Hypothesizer):
 
 
 class NetworkCorrector(Corrector):
-    """Beam search from the target, a hypothesis and its embedding; of `BROAD` corrections or more half are sampled."""
+    """Beam search from the target, a hypothesis and its embedding; from `BROAD` corrections on half are sampled."""
 
     def __init__(self, network: InversionNetwork, *, width: int, length: int) -> None:
         self.network, self.width, self.length = network, width, length
@@ -50,8 +53,8 @@ class NetworkCorrector(Corrector):
         count: int,
         generator: torch.Generator | None,
     ) -> Tensor:
-        broad = count >= BROAD
-        return _search(self.network, target, hypothesis, embedding, count, self.length, self.width, broad, generator)
+        given = (target, hypothesis, embedding)
+        return _search(self.network, *given, count, self.length, self.width, sampled=count >= BROAD)
 
 
 class NetworkEditor(Corrector):
@@ -98,14 +101,14 @@ def _search(
     count: int,
     length: int,
     width: int,
+    *,
     sampled: bool = False,
-    generator: torch.Generator | None = None,
 ) -> Tensor:
     if hypothesis is not None:
         hypothesis = _trimmed(hypothesis, network.special.pad)
     with network.autocast():
         states, mask = network.encode(target, hypothesis, embedding)
-        ids = beam_search(network, states, mask, beams=count, length=length, sampled=sampled, generator=generator)
+        ids = beam_search(network, states, mask, beams=count, length=length, sampled=sampled)
     return padded(ids, width, network.special.pad)
 
 
@@ -133,6 +136,7 @@ def build_inverter(name: str, network: InversionNetwork, embedder: Any, length: 
         codec=codec,
         editor=NetworkEditor(network, width=embedder.max_tokens),
         metrics=text_metrics(),
+        efforts=EFFORTS,
     )
 
 

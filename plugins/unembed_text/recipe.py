@@ -101,7 +101,7 @@ class TextRecipe(Recipe):
         return config, {f"t5.{key}": value for key, value in weights.items()}
 
     def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
-        return [self.windows.batch(generator) for _ in range(count)]
+        return self.windows.batches(count, generator)
 
     def propose(
         self,

@@ -10,17 +10,17 @@ from pathlib import Path
 import torch
 
 from unembed import load, read_passages
-from unembed.effort import EFFORTS, Effort
+from unembed.effort import Effort
 from unembed.evaluation import evaluate
 
-SETTINGS = {
-    **EFFORTS,
+SETTINGS = {  # beside the inverter's own efforts
     "wide": Effort(steps=30, beam=16, branch=16, patience=6, max_queries=5000),
     "wide, edits": Effort(steps=30, beam=16, branch=16, edits=64, elite=2, patience=6, max_queries=5000),
     "many parents, edits": Effort(steps=30, beam=32, branch=4, edits=64, elite=2, patience=6, max_queries=5000),
     "no edits": Effort(steps=30, beam=8, branch=32, patience=6, max_queries=5000),
     "few edits": Effort(steps=30, beam=8, branch=32, edits=16, elite=2, patience=6, max_queries=5000),
     "more edits": Effort(steps=30, beam=8, branch=32, edits=64, elite=2, patience=6, max_queries=5000),
+    "max, siblings together": Effort(steps=30, beam=8, branch=64, edits=16, elite=2, patience=6, max_queries=5000),
     "more of both": Effort(steps=30, beam=8, branch=64, edits=64, elite=2, patience=6, max_queries=5000),
 }
 
@@ -35,7 +35,7 @@ def main() -> None:
         passages, tokens, samples = [line for line in text.splitlines() if len(line) > 60], 8, 2
     signals = inverter.codec.first(passages, tokens)[:samples].to(inverter.embedder.device)
     print(f"{len(signals)} texts of {tokens} tokens on {inverter.embedder.device}, {torch.get_num_threads()} threads")
-    for name, settings in SETTINGS.items():
+    for name, settings in [*inverter.efforts.items(), *SETTINGS.items()]:
         inverter.efforts["tried"] = settings
         found = evaluate(inverter, signals, effort="tried")
         row = " ".join(f"{key} {value:.4g}" for key, value in found.metrics.items())

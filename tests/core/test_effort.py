@@ -1,5 +1,7 @@
 """Efforts: known names, overrides, and what an inverter does with them."""
 
+from dataclasses import replace
+
 import pytest
 
 from unembed.effort import EFFORTS, Effort, effort
@@ -34,6 +36,8 @@ def test_effort_gives_way_to_what_is_asked_for() -> None:
     found = effort("max", steps=0)
     assert (found.steps, found.beam, found.edits) == (0, EFFORTS["max"].beam, EFFORTS["max"].edits)
     assert effort("max", beam=3).branch == 3
+    apart = {"apart": replace(EFFORTS["max"], siblings=1)}
+    assert effort("apart", efforts=apart).siblings == 1 and effort("apart", beam=3, efforts=apart).siblings is None
     assert effort("low", max_queries=9).max_queries == 9
 
 

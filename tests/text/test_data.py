@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from unembed.errors import ConfigError
 from unembed_text.data import TextsConfig, Windows, read_windows
 
 PASSAGES = ["one two three. four five six seven! eight", "alpha beta gamma delta", "x? y z w v u t s r q p o n m l"]
@@ -25,7 +26,7 @@ def texts(codec, batch: torch.Tensor) -> list[str]:
 
 def draw(windows: Windows, count: int = 20) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return [windows.batch(generator) for _ in range(count)]
+    return windows.batches(count, generator)
 
 
 def test_windows_lie_within_one_passage(make, codec) -> None:
@@ -87,3 +88,14 @@ def test_each_process_of_several_reads_a_share_of_the_passages(codec, monkeypatc
         parts.append(read_windows(config, codec.tokenizer, longest=8).tokens.tolist())
     encoded = [codec.tokenizer.encode(passage, add_special_tokens=False) for passage in PASSAGES]
     assert parts == [encoded[0] + encoded[2], encoded[1]]
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(ConfigError, match="3 passages are too few for 4 processes"):
+        read_windows(config, codec.tokenizer, longest=8)
+
+
+def test_batches_of_each_range_are_as_many_as_its_share_says_in_any_process(make) -> None:
+    windows = make(shares=[1, 0, 2, 5])
+    for seed in range(20):
+        lengths = [batch.shape[1] for batch in windows.batches(24, torch.Generator().manual_seed(seed))]
+        counts = [lengths.count(length) for length in (2, 4, 6, 8)]
+        assert counts[1] == 0 and all(abs(a - b) <= 1 for a, b in zip(counts, [3, 0, 6, 15], strict=True))

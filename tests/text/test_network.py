@@ -6,6 +6,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 import unembed_text.attention as attention
 from unembed_text.generation import WARMTH, beam_search, sample
+from unembed_text.inverters import BROAD, NetworkCorrector
 from unembed_text.network import InversionNetwork, Special
 
 T5 = {
@@ -156,17 +157,25 @@ def test_a_row_alone_equals_the_row_in_a_batch(network, batch) -> None:
 @torch.no_grad()
 def test_half_of_a_sampled_search_is_drawn_and_half_is_beam_search(network, batch) -> None:
     states, mask = network.encode(batch["target"], batch["hypothesis"], batch["embedding"])
-
-    def search(seed: int, **options: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        return beam_search(network, states, mask, length=6, sampled=True, generator=generator, **options)
-
-    found = search(0, beams=9)
-    assert torch.equal(found[:, :5], beam_search(network, states, mask, beams=5, length=6))
-    assert torch.equal(found, search(0, beams=9)) and not torch.equal(found[:, 5:], search(1, beams=9)[:, 5:])
+    found = beam_search(network, states, mask, beams=65, length=6, sampled=True)
+    assert torch.equal(found[:, :33], beam_search(network, states, mask, beams=33, length=6))
     assert not torch.isin(found, torch.tensor([1, 2])).any()
     ended = (found == 0).int()
-    assert (ended.diff(dim=-1) >= 0).all() and ended[:, 5:].sum() > 0 and (found[..., 0] != 0).all()
+    assert (ended.diff(dim=-1) >= 0).all() and ended[:, 33:].sum() > 0 and (found[..., 0] != 0).all()
+    known = [{tuple(ids.tolist()) for ids in row[:33]} for row in found]
+    drawn = [[tuple(ids.tolist()) for ids in row[33:]] for row in found]
+    assert all(len(set(texts) - beams) > 5 for texts, beams in zip(drawn, known, strict=True))
+    alone = beam_search(network, states[2:3], mask[2:3], beams=65, length=6, sampled=True)
+    assert torch.equal(alone, found[2:3])
+
+
+def test_many_corrections_are_half_samples_and_few_are_none(network, batch) -> None:
+    corrector = NetworkCorrector(network, width=8, length=8)
+    given = batch["target"], batch["hypothesis"], batch["embedding"]
+    states, mask = network.encode(*given)
+    for count, sampled in ((BROAD - 1, False), (BROAD, True)):
+        expected = beam_search(network, states, mask, beams=count, length=8, sampled=sampled)
+        assert torch.equal(corrector.correct(*given, count), expected)
 
 
 @torch.no_grad()
@@ -174,13 +183,17 @@ def test_drawn_tokens_follow_the_network_at_their_temperature(network, batch) ->
     states, mask = network.encode(batch["target"], batch["hypothesis"], batch["embedding"])
     logits = peer_logits(network, states, mask, torch.ones(5, 1, dtype=torch.long))[:, 0]
     logits[:, 2] = -torch.inf  # no empty text
-    seen = torch.zeros(5, 60)
-    for seed in range(100):
-        generator = torch.Generator().manual_seed(seed)
-        found = beam_search(network, states, mask, beams=128, length=1, sampled=True, generator=generator)
-        seen += torch.nn.functional.one_hot(found[:, 64:, 0], 60).sum(1)
+    found = beam_search(network, states, mask, beams=4096, length=2, sampled=True)[:, 2048:]
+    seen = torch.nn.functional.one_hot(found, 60).sum(1) / 2048
 
     def off(temperature: float) -> torch.Tensor:
-        return (seen / 6400 - (logits / temperature).softmax(-1)).abs().sum(1) / 2
+        return (seen[:, 0] - (logits / temperature).softmax(-1)).abs().sum(1) / 2
 
     assert off(WARMTH).max() < 0.08 and (off(1.0) > off(WARMTH)).all() and (off(0.4) > off(WARMTH)).all()
+    # The second token by the first: of those that begin with the most frequent one.
+    row, token = 0, int(seen[0, 0].argmax())
+    second = found[row, found[row, :, 0] == token, 1]
+    wanted = peer_logits(network, states[row : row + 1], mask[row : row + 1], torch.tensor([[1, token]]))[0, -1]
+    wanted = (wanted / WARMTH).softmax(-1)
+    wanted[0], wanted[2] = wanted[2].clone(), 0  # an end is written as padding
+    assert (torch.bincount(second, minlength=60) / len(second) - wanted).abs().sum() / 2 < 0.25

@@ -102,8 +102,7 @@ def test_recorded_turns_equal_plain_ones(beams, monkeypatch) -> None:
 
 def drawn(net: InversionNetwork, states, mask) -> torch.Tensor:
     """Texts of a search half of which is sampled."""
-    generator = torch.Generator(states.device).manual_seed(0)
-    return beam_search(net, states, mask, beams=6, length=LENGTH, sampled=True, generator=generator)
+    return beam_search(net, states, mask, beams=6, length=LENGTH, sampled=True)
 
 
 @torch.no_grad()
@@ -130,7 +129,6 @@ def test_replayed_sampling_draws_mostly_the_same() -> None:
         found = [drawn(net, *batch) for batch in batches]
     for a, b in zip(found, plain, strict=True):  # rounded otherwise, a token may change, and all after it
         assert (a == b).float().mean() > 0.8
-    assert (found[0] != found[0][:, 3:4]).any()
 
 
 @pytest.mark.gpu

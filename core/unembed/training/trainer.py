@@ -157,7 +157,8 @@ class Trainer:
     def _examples(self, count: int, draw: torch.Generator, noise: torch.Generator) -> list[Example]:
         """The round's batches, shuffled; those of one shape get their hypotheses in one go.
 
-        All processes take steps of like shapes together, since a step lasts as long as its slowest batch.
+        All processes take steps of one kind together, and where recipes give them like batches those of like shapes,
+        since a step lasts as long as its slowest batch.
         """
         recipe, examples = self.recipe, []
         began = time.monotonic()

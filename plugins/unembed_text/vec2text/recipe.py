@@ -78,7 +78,7 @@ class PairRecipe(Recipe):
         self.parameters = sum(parameter.numel() for parameter in self.network.guess.t5.parameters())
 
     def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
-        return [self.windows.batch(generator) for _ in range(count)]
+        return self.windows.batches(count, generator)
 
     def propose(
         self,
