@@ -19,7 +19,7 @@ __all__ = ["beam_search", "nearby", "sample"]
 
 GROUP = 128
 NOISES = 64
-PICKS = 32_768  # positions whose logits are held at once, beside those that a search has anyway
+PICKS = 32_768  # positions whose logits are held at once
 WARMTH = 0.6  # temperature of the texts that a search samples
 TURN = 7919  # places by which their noise turns from one token to the next
 
