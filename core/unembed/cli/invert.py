@@ -113,8 +113,13 @@ def _show(row: dict[str, Any]) -> None:
     click.echo(click.style(row["input"] if "input" in row else f"vector {row['index']}", bold=True))
     click.echo(f"  {row['reconstruction']}")
     similarity = "unknown" if row["similarity"] is None else f"{row['similarity']:.4f}"
-    sure = "" if row["confidence"] is None else f", exact with probability {row['confidence']:.2f}"
+    sure = "" if row["confidence"] is None else f", exact with probability {_short_of_certain(row['confidence'])}"
     click.echo(f"  similarity {similarity}{sure}{verdict}; {row['steps']} steps, {row['queries']} queries")
+
+
+def _short_of_certain(probability: float) -> str:
+    """To three digits, rounded down: no sample shows certainty."""
+    return f"{math.floor(1000 * probability) / 1000:.3f}"
 
 
 def _known(value: float) -> float | None:
