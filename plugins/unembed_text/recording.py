@@ -5,6 +5,7 @@ as running them. Recorded once, the layers and what a search makes of them are l
 where they are, at a position that is a tensor. Rows and encoder positions are rounded up, so that there are few shapes.
 """
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -127,17 +128,21 @@ class Recording:
             self._turned(first)
         now.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=side):  # its own default stays on the first device that recorded
+        # The default stream stays on the first device that recorded; other threads may go on meanwhile.
+        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
             self._write(*self._turned(first))
         self.graphs[first] = graph
         graph.replay()
 
 
-class Recordings:
-    """The last few recordings of a network, by shape."""
+class Recordings(threading.local):
+    """The last few recordings of a network, by shape; each thread has its own, and a copy of a network none yet."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[Any, ...], Recording] = {}
+
+    def __reduce__(self) -> tuple[type["Recordings"], tuple[()]]:
+        return Recordings, ()
 
     def take(
         self,

@@ -1,5 +1,8 @@
 """Recorded turns give what unrecorded ones do, whatever their buffers held before."""
 
+import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
@@ -10,6 +13,7 @@ from unembed_text.attention import grow
 from unembed_text.generation import beam_search
 from unembed_text.inverters import NetworkHypothesizer
 from unembed_text.network import InversionNetwork, Special, stored_for
+from unembed_text.recording import Recording
 
 T5 = {"vocab_size": 60, "d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2}
 LENGTH = 9
@@ -98,6 +102,30 @@ def test_recorded_turns_equal_plain_ones(beams, monkeypatch) -> None:
     monkeypatch.setattr(module, "records", lambda *shape: True)
     for _ in range(2):
         assert torch.allclose(steps(net, states, mask, beams), plain, atol=1e-5)
+
+
+@torch.no_grad()
+def test_searches_in_two_threads_share_no_buffers(monkeypatch) -> None:
+    net = network("cpu")
+    batches = [encoded(net, 5, 7), encoded(net, 6, 7)]
+    plain = [beam_search(net, *batch, beams=3, length=LENGTH) for batch in batches]
+    monkeypatch.setattr(module, "records", lambda *shape: True)
+    read = Recording.read
+
+    def slow_read(recording, *given) -> None:
+        time.sleep(0.002)  # another thread may take what this one has just been given
+        read(recording, *given)
+
+    monkeypatch.setattr(Recording, "read", slow_read)
+
+    @torch.no_grad()
+    def search(number: int) -> torch.Tensor:
+        return beam_search(net, *batches[number % 2], beams=3, length=LENGTH)
+
+    with ThreadPoolExecutor(2) as pool:
+        for number, found in enumerate(pool.map(search, range(40))):
+            assert torch.equal(found, plain[number % 2])
+    assert torch.equal(beam_search(pickle.loads(pickle.dumps(net)), *batches[0], beams=3, length=LENGTH), plain[0])
 
 
 def drawn(net: InversionNetwork, states, mask) -> torch.Tensor:
