@@ -20,10 +20,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from unembed.errors import InputError
 from unembed.passages import read_passages
 
-GIVEN = (
-    4,
-    10,
-)  # tokens of a passage that are given, at least and at most; passages of fewer words than that are left out
+# Tokens of a passage that are given, at least and at most; passages of fewer words than the most are left out.
+GIVEN = 4, 10
 
 
 def opened(model: str, device: str) -> tuple[AutoTokenizer, AutoModelForCausalLM]:

@@ -176,7 +176,7 @@ def search(
                     small_rows += _embedded(chunked, embed, similarity, target, more[new], small[new])
             if number == 0:
                 top = pool = rows[used[:0]]
-            # Edits of one signal are too alike to fill a beam: their best join it. So may corrections of one be.
+            # What is alike would fill a beam: of edits the best few join it, of one candidate's corrections `siblings`.
             kept = rows if siblings is None or number == 0 else rows[best_of_each(parent, rows.similarity, siblings)]
             small_rows = _best(small_rows, elite)
             pool, top = _best(pool + kept + small_rows, 2 * beam), _best(top + rows + small_rows, elite)

@@ -143,18 +143,23 @@ def test_recorded_sampling_draws_the_same(monkeypatch) -> None:
         assert torch.equal(drawn(net, *batch), wanted)
 
 
+def both_ways(search) -> tuple[InversionNetwork, list[torch.Tensor], list[torch.Tensor]]:
+    """A network on a GPU, and what a search over it gives with recorded turns and with plain ones."""
+    net = network("cuda")
+    with torch.autocast("cuda", torch.bfloat16):
+        batches = [encoded(net, rows, tokens) for rows, tokens in ((5, 7), (3, 4), (5, 7))]
+        net.records = False
+        plain = [search(net, *batch) for batch in batches]
+        net.records = True
+        return net, [search(net, *batch) for batch in batches], plain
+
+
 @pytest.mark.gpu
 @torch.no_grad()
 def test_replayed_sampling_draws_mostly_the_same() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    net = network("cuda")
-    with torch.autocast("cuda", torch.bfloat16):
-        batches = [encoded(net, rows, tokens) for rows, tokens in ((5, 7), (3, 4), (5, 7))]
-        net.records = False
-        plain = [drawn(net, *batch) for batch in batches]
-        net.records = True
-        found = [drawn(net, *batch) for batch in batches]
+    _, found, plain = both_ways(drawn)
     for a, b in zip(found, plain, strict=True):  # rounded otherwise, a token may change, and all after it
         assert (a == b).float().mean() > 0.8
 
@@ -165,13 +170,7 @@ def test_replayed_sampling_draws_mostly_the_same() -> None:
 def test_replayed_graphs_equal_plain_turns(beams) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    net = network("cuda")
-    with torch.autocast("cuda", torch.bfloat16):
-        batches = [encoded(net, rows, tokens) for rows, tokens in ((5, 7), (3, 4), (5, 7))]
-        net.records = False
-        plain = [steps(net, *batch, beams) for batch in batches]
-        net.records = True
-        found = [steps(net, *batch, beams) for batch in batches]
+    net, found, plain = both_ways(lambda net, states, mask: steps(net, states, mask, beams))
     (recording,) = net.recordings._kept.values()
     assert set(recording.graphs) == {True, False}
     for a, b in zip(found, plain, strict=True):
