@@ -7,8 +7,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["Chunked", "best_of_each", "distinct", "first_of_each", "rank_within", "row_hash"]
+__all__ = ["Chunked", "best_of_each", "counts", "distinct", "first_of_each", "rank_within", "row_hash"]
 
+OWNER = -0x61C8864680B583EB  # spreads owners over 64 bits (the multiplier of Knuth's multiplicative hashing)
 HASHED = 2**25  # values hashed at once
 
 
@@ -42,19 +43,17 @@ def _hashed(rows: Tensor, factors: Tensor) -> Tensor:
 def rank_within(owner: Tensor) -> Tensor:
     """The place of each row among the rows of its owner, in order: `[0, 1, 0, 2]` for `[a, a, b, a]`."""
     order = owner.argsort(stable=True)
-    ordered = owner[order]
-    position = torch.arange(len(owner), device=owner.device)
-    fresh = torch.ones_like(ordered, dtype=torch.bool)
-    fresh[1:] = ordered[1:] != ordered[:-1]
-    start = torch.where(fresh, position, 0).cummax(0).values if len(owner) else position
-    rank = torch.empty_like(position)
-    rank[order] = position - start
-    return rank
+    return torch.empty_like(order).scatter_(0, order, _ranks(owner[order]))
+
+
+def _ranks(ordered: Tensor) -> Tensor:
+    """`rank_within` of owners in order."""
+    return torch.arange(len(ordered), device=ordered.device) - torch.searchsorted(ordered, ordered)
 
 
 def first_of_each(owner: Tensor, key: Tensor) -> Tensor:
-    """Mask `[R]` of the rows that are the first with their (owner, key), compared by `row_hash`."""
-    first, which = distinct(row_hash(torch.stack([owner, key], 1)))
+    """Mask `[R]` of the rows that are the first with their owner and `row_hash` `key`."""
+    first, which = distinct(key + owner * OWNER)
     return first[which] == torch.arange(len(owner), device=owner.device)
 
 
@@ -65,11 +64,16 @@ def distinct(key: Tensor) -> tuple[Tensor, Tensor]:
     return first.scatter_reduce(0, inverse, torch.arange(len(key), device=key.device), "amin"), inverse
 
 
+def counts(owner: Tensor, owners: int) -> Tensor:
+    """How many rows each owner has: `[owners]`. Unlike `bincount` it doesn't wait for a device."""
+    return torch.zeros(owners, dtype=torch.long, device=owner.device).index_add_(0, owner, torch.ones_like(owner))
+
+
 def best_of_each(owner: Tensor, score: Tensor, count: int) -> Tensor:
     """Indices of the `count` best rows of each owner, owners ascending, best first."""
     order = score.argsort(descending=True, stable=True)
     order = order[owner[order].argsort(stable=True)]
-    return order[rank_within(owner[order]) < count]
+    return order[_ranks(owner[order]) < count]
 
 
 class Chunked:

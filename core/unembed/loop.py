@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unembed._rows import Chunked, best_of_each, distinct, first_of_each, rank_within, row_hash
+from unembed._rows import Chunked, best_of_each, counts, distinct, first_of_each, rank_within, row_hash
 from unembed.defaults import BEAM, CHUNK_SIZE, COMBINATIONS, COMBINED, PATIENCE, REACH, STEPS
 from unembed.interfaces import Similarity, cosine
 
 __all__ = ["SearchResult", "Step", "search"]
 
 
+REASONS = ("steps", "solved", "budget", "stalled")  # why a target left, the first that holds but for "steps"
 Proposal = Callable[[Tensor, Tensor, Tensor, int, torch.Generator], Tensor]
 Combination = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int], Tensor]
 
@@ -59,6 +60,8 @@ class _Rows:
     similarity: Tensor
 
     def __getitem__(self, index: Tensor | slice) -> "_Rows":
+        if isinstance(index, Tensor) and index.dtype == torch.bool:
+            index = index.nonzero().flatten()  # once, for a device has to be waited for
         return _Rows(self.owner[index], self.signals[index], self.embeddings[index], self.similarity[index])
 
     def __add__(self, other: "_Rows") -> "_Rows":
@@ -137,7 +140,7 @@ def search(
     quiet = torch.zeros_like(used)
     budget = torch.full_like(used, torch.iinfo(torch.long).max if max_queries is None else max_queries)
     best_before = torch.full_like(target[:, 0], -torch.inf)
-    reasons = ["steps"] * count
+    reason = torch.zeros_like(used)
     history: list[Step] = []
     met = _Met(device)
     # The best ever seen; those not corrected yet; those being corrected.
@@ -153,7 +156,7 @@ def search(
         new = met.fresh(owner, signals, budget - used)
         parent = new % max(1, len(frontier.owner))  # first ranks come first
         owner, signals = owner[new], signals[new]
-        used += torch.bincount(owner, minlength=count)
+        used += counts(owner, count)
         whole = len(owner)
         if edit is not None and edits and number:
             edited = _best(top[active[top.owner]], elite if combine is None else 1)
@@ -161,7 +164,7 @@ def search(
             more, small = _propose(chunked, edit, target, edited, asked, generator)
             new = met.fresh(more, small, (budget - used).clamp_max(edits * elite))
             owner, signals = torch.cat([owner, more[new]]), torch.cat([signals, small[new]])
-            used += torch.bincount(more[new], minlength=count)
+            used += counts(more[new], count)
         spent += active & (number > 0)
         if len(owner):
             rows = _embedded(chunked, embed, similarity, target, owner, signals)
@@ -170,7 +173,7 @@ def search(
                 for _ in range(COMBINATIONS):
                     more, small = _combined(chunked, combine, target, edited, small_rows)
                     new = met.fresh(more, small, budget - used)
-                    used += torch.bincount(more[new], minlength=count)
+                    used += counts(more[new], count)
                     if not len(new):
                         break
                     small_rows += _embedded(chunked, embed, similarity, target, more[new], small[new])
@@ -178,20 +181,17 @@ def search(
                 top = pool = rows[used[:0]]
             # What is alike would fill a beam: of edits the best few join it, of one candidate's corrections `siblings`.
             kept = rows if siblings is None or number == 0 else rows[best_of_each(parent, rows.similarity, siblings)]
-            small_rows = _best(small_rows, elite)
-            pool, top = _best(pool + kept + small_rows, 2 * beam), _best(top + rows + small_rows, elite)
-        best = _best(top, 1)
+            if len(small_rows.owner):
+                small_rows = _best(small_rows, elite)
+                kept, rows = kept + small_rows, rows + small_rows
+            pool, top = _best(pool + kept, 2 * beam), _best(top + rows, elite)
+        best = top if elite == 1 else _best(top, 1)
         quiet = torch.where(best.similarity - best_before > 1e-6, 0, quiet + 1)
         best_before = best.similarity
-        waiting = (torch.bincount(pool.owner, minlength=count) > 0) | (edits > 0)
-        stop = {
-            "solved": best.similarity >= 1 - tolerance,
-            "budget": used >= budget,
-            "stalled": (quiet >= patience) | ~waiting,
-        }
-        for reason, mask in stop.items():
-            for index in (mask & active).nonzero().flatten().tolist():
-                reasons[index] = reason
+        waiting = (counts(pool.owner, count) > 0) | (edits > 0)
+        stop = (best.similarity >= 1 - tolerance, used >= budget, (quiet >= patience) | ~waiting)
+        for index, mask in enumerate(stop, 1):
+            reason = torch.where(mask & active, index, reason)
             active = active & ~mask
         pool = pool[active[pool.owner]]
         step = Step(number, best.signals, best.similarity, used.clone(), int(active.sum()))
@@ -199,7 +199,7 @@ def search(
             history.append(step)
         if on_step is not None:
             on_step(step)
-        if not active.any():
+        if step.active == 0 or number == steps:
             break
         first = rank_within(pool.owner) < beam  # the pool is sorted, best first
         frontier, pool = pool[first], pool[~first]
@@ -210,7 +210,7 @@ def search(
         best.similarity,
         spent,
         used,
-        tuple(reasons),
+        tuple(REASONS[index] for index in reason.tolist()),
         tuple(history) if trace else None,
     )
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from unembed_text.recording import Follow, Pairs, Recording, reordered
@@ -27,6 +28,7 @@ class Cache:
     recording: Recording | None = None  # of the turns, with keys and values in its own buffers
     filled: int = 0
     length: int = 0
+    asked: tuple[Tensor, torch.cuda.Event] | None = None  # a count of rows that is on its way from a GPU
 
     def reorder(self, parent: Tensor) -> None:
         """Beam i of each row becomes a child of beam `parent[row, i]`; `parent` is `[R, beams]`."""
@@ -37,9 +39,25 @@ class Cache:
         """Slots are attended to in multiples of so many: few different shapes, with sides that matrix units like."""
         return 8 * self.beams
 
-    def to_look(self) -> bool:
-        """Whether to look now at which rows have ended: on a GPU every fourth token, for looking waits for it."""
-        return not self.lineage.is_cuda or self.length % 4 == 0
+    def going(self, done: Tensor) -> int | None:
+        """How many rows are still written, if known now; `done` `[R]` or `[R, beams]` says which have ended.
+
+        A GPU is asked every fourth token and answers when the next one is under way: waiting would leave it idle.
+        """
+        asked, self.asked = self.asked, None
+        if asked is not None:
+            count, answered = asked
+            answered.synchronize()
+            return int(count)
+        if done.is_cuda and self.length % 4:
+            return None
+        left = (~done.view(len(done), -1).all(1)).sum()
+        if not done.is_cuda:
+            return int(left)
+        count = torch.empty((), dtype=left.dtype, pin_memory=True).copy_(left, non_blocking=True)
+        self.asked = count, torch.cuda.Event()
+        self.asked[1].record()
+        return None
 
     def worth_keeping(self, left: int) -> bool:
         """Whether `keep` saves more than it costs when `left` rows are still going."""

@@ -34,11 +34,12 @@ def fused_attention(joint: Tensor, pair: Tensor | None, bias: Tensor | None, mas
     pair = nothing if pair is None else pair.contiguous()
     bias = nothing if bias is None else bias[0].float().contiguous()
     mask = nothing if mask is None else mask[:, 0, 0].float().contiguous()
-    return _attention(joint.contiguous(), pair, bias, mask, heads)
+    # Where an operator isn't needed, calling one costs several times what the launch does.
+    plain = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
+    return (_attended if plain else _attention)(joint.contiguous(), pair, bias, mask, heads)
 
 
-@torch.library.custom_op("unembed_text::attention", mutates_args=())
-def _attention(joint: Tensor, pair: Tensor, bias: Tensor, mask: Tensor, heads: int) -> Tensor:
+def _attended(joint: Tensor, pair: Tensor, bias: Tensor, mask: Tensor, heads: int) -> Tensor:
     view = _View(joint, pair, heads)
     out = joint.new_empty(view.rows, view.queries, view.width)
     _forward[(view.rows, heads)](
@@ -52,6 +53,9 @@ def _attention(joint: Tensor, pair: Tensor, bias: Tensor, mask: Tensor, heads: i
         **view.tiles(bias, mask),
     )
     return out
+
+
+_attention = torch.library.custom_op("unembed_text::attention", _attended, mutates_args=())
 
 
 @_attention.register_fake

@@ -139,17 +139,17 @@ def beam_search(
     )
     for position in range(length):
         state = network.turn(state, cache)
-        if position + 1 < length and not cache.to_look():
-            continue
-        going = ~state.done.all(1)
-        left = int(going.sum())
+        left = cache.going(state.done)
         if position + 1 == length or left == 0:
             result[alive, : state.ids.shape[1]] = state.ids
             break
-        if cache.worth_keeping(left):
-            ended = ~going
+        if left is not None and cache.worth_keeping(left):
+            ended = state.done.all(1)
+            going = ~ended
             result[alive[ended], : state.ids.shape[1]] = state.ids[ended]
             alive, state = alive[going], _State(*(x[going] for x in state))
+            if not len(alive):  # the last one ended meanwhile
+                break
             cache.keep(going)
     return result
 

@@ -121,7 +121,7 @@ class T5Network(nn.Module, ABC):
         """States and mask of inputs `[N, S, width]` that end in those of `hypothesis`, if there is one."""
         encoder = self.t5.encoder
         seeds, (begin, end, *_) = self.seeds(len(encoder.block), x.device)
-        x = self.drop(x, self.dropout, begin)
+        x = self._dropped(x, begin)
         mask = torch.zeros(x.shape[:2], device=x.device)
         if hypothesis is not None:
             mask[:, -hypothesis.shape[1] :].masked_fill_(hypothesis == self.special.pad, -1e9)
@@ -152,7 +152,7 @@ class T5Network(nn.Module, ABC):
         ids = torch.cat([torch.full_like(signals[:, :1], self.special.start), signals], 1)
         decoder = self.t5.decoder
         seeds, (begin, end, *_) = self.seeds(len(decoder.block), ids.device)
-        x = self.drop(_working(self.t5.shared(ids)), self.dropout, begin)
+        x = self._dropped(_working(self.t5.shared(ids)), begin)
         bias = decoder.block[0].layer[0].SelfAttention.compute_bias(x.shape[1], x.shape[1], device=x.device)
         future = torch.ones(x.shape[1], x.shape[1], device=x.device, dtype=torch.bool).triu(1)
         bias = bias.masked_fill(future, -1e9)
@@ -162,6 +162,10 @@ class T5Network(nn.Module, ABC):
                     x, bias, states, mask, self.heads, self.dropout, seed, self.training, weights_of(block)
                 )
             return self.leave(x, decoder.final_layer_norm.weight * self.scale, self.dropout, end)
+
+    def _dropped(self, x: Tensor, seed: Tensor | None) -> Tensor:
+        # A compiled function that is first seen to do nothing is never compiled.
+        return x if seed is None else self.drop(x, self.dropout, seed)
 
     def seeds(self, blocks: int, device: torch.device) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None]]:
         """Those of the blocks' dropout, and of what is before and after them; None where there is no dropout."""

@@ -150,6 +150,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--limit", type=float, default=None, help="most seconds for a setting, and for its warm-up")
+    parser.add_argument("--repeat", type=int, default=1, help="runs of a setting, of which the median counts")
     parser.add_argument("--peer", type=Path, default=None, help="a folder with the peer's packages")
     parser.add_argument("--peer-precision", choices=["bfloat16", "autocast", "float32"], default=None)
     parser.add_argument("--matmul", choices=["highest", "medium"], default="highest", help="float32, as torch has it")
@@ -193,6 +194,7 @@ def main() -> None:
             "threads": options.threads,
             "batch": options.batch or (64 if options.device == "cpu" else count),
             "limit": options.limit,
+            "repeat": options.repeat,
             "matmul": options.matmul,
             "precision": options.peer_precision or ("float32" if options.device == "cpu" else "bfloat16"),
         }

@@ -6,6 +6,7 @@ The folder holds `job.json`; what was found goes to `found.json` beside it.
 import itertools
 import json
 import signal
+import statistics
 import sys
 import time
 import types
@@ -163,7 +164,10 @@ SIDES = {"peer": run_peer, "same": run_same, "ours": run_ours}
 
 
 def timed(job: dict[str, Any], invert: Invert) -> dict[str, Any]:
-    """Seconds, texts, rounds and peak memory of every setting, after a warm-up; no texts where it takes too long."""
+    """Seconds (of `repeat` runs the median), texts, rounds and peak memory of every setting, after a warm-up.
+
+    There are no texts where it takes too long.
+    """
     rows = {}
     for name, (steps, beam) in job["settings"].items():
         row: dict[str, Any] = {"seconds": job["limit"], "texts": None, "steps": None}
@@ -171,11 +175,14 @@ def timed(job: dict[str, Any], invert: Invert) -> dict[str, Any]:
             with at_most(job["limit"]):
                 invert(min(steps, 2), beam)
             settled(job)
-            with at_most(job["limit"]):
-                began = time.perf_counter()
-                row["texts"], row["steps"] = invert(steps, beam)
-                settled(job)
-                row["seconds"] = time.perf_counter() - began
+            runs = []
+            for _ in range(job["repeat"]):
+                with at_most(job["limit"]):
+                    began = time.perf_counter()
+                    row["texts"], row["steps"] = invert(steps, beam)
+                    settled(job)
+                    runs.append(time.perf_counter() - began)
+            row["seconds"] = statistics.median(runs)
         except TimeoutError:
             row |= {"seconds": job["limit"], "texts": None}
         rows[name] = row | {"peak_gb": peak(job)}

@@ -1,11 +1,11 @@
 """How fast the text inverter trains: examples a second and the share of the device's own peak, all work included.
 
 A network of the bundled one's size from a config in the shape of `examples/train_minilm.toml`; texts are made up unless
-files are given (`python tests/benchmarks/training.py TEXTS …`). On a CPU a few small batches stand in.
+files are given (`python tests/benchmarks/training.py TEXTS … --shares 1,1,1,1`). On a CPU a few small batches stand in.
 """
 
+import argparse
 import random
-import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -47,17 +47,20 @@ def hypotheses(trainer: Trainer, steps: int) -> float:
 
 def main() -> None:
     """Train for three rounds and say what each did; the work counted is that of training, hypotheses left out."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("texts", type=Path, nargs="*")
+    parser.add_argument("--shares", default="1,1,2,2,3,3,4,4", help="of batches, for equal ranges of length up to 32")
+    options = parser.parse_args()
     fast = torch.cuda.is_available()
     with tempfile.TemporaryDirectory() as name:
-        texts = [Path(path) for path in sys.argv[1:]] or [made_up(Path(name))]
         recipe = {
             "name": "bench",
             "embedder": "minilm",
             "start": str(WEIGHTS / "minilm"),
-            "train": texts,
+            "train": options.texts or [made_up(Path(name))],
             "validation": [],
             "near": 0.15,
-            "shares": [1, 1, 2, 2, 3, 3, 4, 4],
+            "shares": [float(share) for share in options.shares.split(",")],
             "batch_tokens": 65536 if fast else 128,
             "device": "cuda" if fast else "cpu",
             "seed": 0,

@@ -61,6 +61,19 @@ def test_encode_equals_transformers(network, batch) -> None:
 
 
 @torch.no_grad()
+def test_no_compiled_part_is_called_to_do_nothing(network, batch, monkeypatch) -> None:
+    # torch gives up compiling a function that does nothing at its first call
+    seeds = []
+    monkeypatch.setattr(network, "drop", lambda x, rate, seed: seeds.append(seed) or x)
+    network(**batch)
+    assert not seeds
+    network.train()
+    network(**batch)
+    network.eval()
+    assert len(seeds) == 2 and None not in seeds  # of the encoder's inputs and of the decoder's
+
+
+@torch.no_grad()
 def test_loss_equals_transformers(network, batch) -> None:
     states, mask = network.encode(batch["target"], batch["hypothesis"], batch["embedding"])
     ids = torch.cat([torch.ones(5, 1, dtype=torch.long), batch["signals"]], 1)

@@ -55,16 +55,16 @@ def beam_search(network: T5Network, states: Tensor, mask: Tensor, *, beams: int,
         state = _State(last, score, result[:, :1], best, result, done)
     for position in range(length):
         state = network.turn(state, cache)
-        if position + 1 < length and not cache.to_look():
-            continue
-        going = ~state.done
-        left = int(going.sum())
+        left = cache.going(state.done)
         if position + 1 == length or left == 0:
-            result[alive] = _cut(state, length) if left and isinstance(state, _State) else state.ended
+            result[alive] = _cut(state, length) if left != 0 and isinstance(state, _State) else state.ended
             break
-        if cache.worth_keeping(left):
+        if left is not None and cache.worth_keeping(left):
+            going = ~state.done
             result[alive] = state.ended
             alive, state = alive[going], type(state)(*(x[going] for x in state))
+            if not len(alive):  # the last one ended meanwhile
+                break
             cache.keep(going)
     return result
 
