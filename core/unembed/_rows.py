@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["Chunked", "best_of_each", "counts", "distinct", "first_of_each", "rank_within", "row_hash"]
+__all__ = ["Chunked", "best_of_each", "counts", "distinct", "first_of_each", "rank_ordered", "rank_within", "row_hash"]
 
 OWNER = -0x61C8864680B583EB  # spreads owners over 64 bits (the multiplier of Knuth's multiplicative hashing)
 HASHED = 2**25  # values hashed at once
@@ -43,11 +43,11 @@ def _hashed(rows: Tensor, factors: Tensor) -> Tensor:
 def rank_within(owner: Tensor) -> Tensor:
     """The place of each row among the rows of its owner, in order: `[0, 1, 0, 2]` for `[a, a, b, a]`."""
     order = owner.argsort(stable=True)
-    return torch.empty_like(order).scatter_(0, order, _ranks(owner[order]))
+    return torch.empty_like(order).scatter_(0, order, rank_ordered(owner[order]))
 
 
-def _ranks(ordered: Tensor) -> Tensor:
-    """`rank_within` of owners in order."""
+def rank_ordered(ordered: Tensor) -> Tensor:
+    """`rank_within` where owners are in order already."""
     return torch.arange(len(ordered), device=ordered.device) - torch.searchsorted(ordered, ordered)
 
 
@@ -73,7 +73,7 @@ def best_of_each(owner: Tensor, score: Tensor, count: int) -> Tensor:
     """Indices of the `count` best rows of each owner, owners ascending, best first."""
     order = score.argsort(descending=True, stable=True)
     order = order[owner[order].argsort(stable=True)]
-    return order[_ranks(owner[order]) < count]
+    return order[rank_ordered(owner[order]) < count]
 
 
 class Chunked:

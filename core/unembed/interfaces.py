@@ -104,7 +104,12 @@ class Embedder(ABC):
 
 
 class Hypothesizer(ABC):
-    """The first guess: a target in, a few signals out, in one forward pass (zero steps)."""
+    """The first guess: a target in, a few signals out, in one forward pass (zero steps).
+
+    One that can guess with less work what is to be corrected names another as its `starter`, which then does so.
+    """
+
+    starter: "Hypothesizer | None" = None
 
     @final
     @torch.no_grad()

@@ -113,10 +113,11 @@ class Inverter:
             return self._unmeasured(target, seed)
         if chunk_size is None:
             chunk_size = CHUNK_SIZE if embedder.device.type == "cpu" else ACCELERATOR_CHUNK_SIZE
+        starter = self.hypothesizer.starter if settings.steps else None
         found = search(
             target,
             embed=embedder.embed,
-            hypothesize=self.hypothesizer.hypothesize,
+            hypothesize=(starter or self.hypothesizer).hypothesize,
             correct=self.corrector.correct,
             edit=None if self.editor is None else self.editor.correct,
             combine=self.editor.combine if isinstance(self.editor, Editor) else None,

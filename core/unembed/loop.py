@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unembed._rows import Chunked, best_of_each, counts, distinct, first_of_each, rank_within, row_hash
+from unembed._rows import Chunked, best_of_each, counts, distinct, first_of_each, rank_ordered, rank_within, row_hash
 from unembed.defaults import BEAM, CHUNK_SIZE, COMBINATIONS, COMBINED, PATIENCE, REACH, STEPS
 from unembed.interfaces import Similarity, cosine
 
@@ -201,7 +201,7 @@ def search(
             on_step(step)
         if step.active == 0 or number == steps:
             break
-        first = rank_within(pool.owner) < beam  # the pool is sorted, best first
+        first = rank_ordered(pool.owner) < beam  # the pool is sorted, best first
         frontier, pool = pool[first], pool[~first]
 
     return SearchResult(

@@ -51,10 +51,10 @@ class Cache:
             return int(count)
         if done.is_cuda and self.length % 4:
             return None
-        left = (~done.view(len(done), -1).all(1)).sum()
+        left = (~(done if done.ndim == 1 else done.all(1))).sum()
         if not done.is_cuda:
             return int(left)
-        count = torch.empty((), dtype=left.dtype, pin_memory=True).copy_(left, non_blocking=True)
+        count = torch.empty((), dtype=left.dtype, device="cpu", pin_memory=True).copy_(left, non_blocking=True)
         self.asked = count, torch.cuda.Event()
         self.asked[1].record()
         return None

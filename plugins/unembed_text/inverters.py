@@ -25,8 +25,11 @@ from unembed_text.screening import SEEDS, screened_edits
 __all__ = ["build_inverter", "build_network", "open_checkpoint", "save_network"]
 
 BROAD = 32  # from so many corrections of a text on, beam search's later ones are all alike
-# With so many corrections of each, those of one text would fill the beam.
-EFFORTS = {"max": Effort(steps=30, beam=8, branch=64, edits=16, elite=2, patience=6, max_queries=5000, siblings=1)}
+# With many corrections of each, those of one text would fill the beam.
+EFFORTS = {
+    name: Effort(steps=30, beam=8, branch=branch, edits=16, elite=2, patience=6, max_queries=5000, siblings=1)
+    for name, branch in (("high", 16), ("max", 64))
+}
 
 
 class NetworkHypothesizer(Hypothesizer):

@@ -24,7 +24,7 @@ from unembed_text.vocabulary import transplant
 
 __all__ = ["TextRecipe", "TextRecipeConfig"]
 
-# Attention for short texts; cuDNN's, torch's first choice on a GPU, takes twice as long for them.
+# Attention for short texts; cuDNN's, torch's first choice on an H100, takes twice as long for them.
 SHORT = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 AT_ONCE = 16_384  # hypotheses written in one go: enough to keep a GPU busy
 

@@ -149,7 +149,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=None, help="texts at once; 64 on a CPU, all on a GPU")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--limit", type=float, default=None, help="most seconds for a setting, and for its warm-up")
+    parser.add_argument(
+        "--limit", type=float, default=None, help="most seconds for a run of a setting, and for its warm-up"
+    )
     parser.add_argument("--repeat", type=int, default=1, help="runs of a setting, of which the median counts")
     parser.add_argument("--peer", type=Path, default=None, help="a folder with the peer's packages")
     parser.add_argument("--peer-precision", choices=["bfloat16", "autocast", "float32"], default=None)
@@ -157,6 +159,8 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=REFERENCE)
     parser.add_argument("--tokenizer", type=Path, default=TOKENIZER)
     options = parser.parse_args()
+    if options.repeat < 1:
+        parser.error("--repeat must be at least 1")
     if not options.checkpoint.is_dir():
         sys.exit(f"the comparison needs the reference checkpoint, which isn't at {options.checkpoint}: --checkpoint")
     if options.weights == "random" and not options.tokenizer.is_file():

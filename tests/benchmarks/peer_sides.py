@@ -106,10 +106,7 @@ def run_ours(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_same(job: dict[str, Any]) -> dict[str, Any]:
-    """Our side with no work spared: a mark on every signal keeps any from being known, and no text leaves.
-
-    As at the peer's, a first guess that is to be corrected has no more tokens than a corrector reads.
-    """
+    """Our side with no work spared: a mark on every signal keeps any from being known, and no text leaves."""
     import torch
     from torch import Tensor
 
@@ -121,7 +118,6 @@ def run_same(job: dict[str, Any]) -> dict[str, Any]:
     if job["device"] == "cuda":
         embedder.texts = embedder.texts.halved(torch.bfloat16)
     vectors = torch.tensor(job["vectors"], device=job["device"])
-    longest = hypothesizer.length
     serial = itertools.count()
 
     def marked(signals: Tensor) -> Tensor:
@@ -130,11 +126,11 @@ def run_same(job: dict[str, Any]) -> dict[str, Any]:
         return torch.cat([signals, marks, batch], -1)
 
     def invert(steps: int, beam: int) -> tuple[list[str], float]:
-        hypothesizer.length = hypothesizer.tokens if steps else longest
+        guesser = hypothesizer.starter if steps and hypothesizer.starter else hypothesizer
         found = unembed.search(
             vectors,
             embed=lambda signals: embedder.embed(signals[:, :-2]),
-            hypothesize=lambda target, count, draws: marked(hypothesizer.hypothesize(target, count, draws)),
+            hypothesize=lambda target, count, draws: marked(guesser.hypothesize(target, count, draws)),
             correct=lambda target, signals, embedding, count, draws: marked(
                 corrector.correct(target, signals[:, :-2], embedding, count, draws)
             ),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unembed._rows import Chunked, best_of_each, distinct, first_of_each, rank_within, row_hash
+from unembed._rows import Chunked, best_of_each, counts, distinct, first_of_each, rank_within, row_hash
 
 
 @pytest.fixture(params=range(5))
@@ -44,6 +44,11 @@ def test_rank_within_counts_per_owner(rows) -> None:
         wanted.append(seen.get(name, 0))
         seen[name] = wanted[-1] + 1
     assert rank_within(owner).tolist() == wanted
+
+
+def test_counts_are_of_all_owners(rows) -> None:
+    owner, _, _ = rows
+    assert counts(owner, 9).tolist() == [owner.tolist().count(name) for name in range(9)]
 
 
 def test_first_of_each_marks_first_pairs(rows) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel, T5ForConditionalGeneration
 
+from unembed_text.cache import Cache
 from unembed_text.codec import TextCodec
 from unembed_text.embedders import minilm
 from unembed_text.inverters import build_network, save_network
@@ -41,6 +42,20 @@ def embedder():
 @pytest.fixture(scope="session")
 def codec(embedder):
     return TextCodec(embedder.tokenizer, embedder.max_tokens)
+
+
+@pytest.fixture
+def counted_late(monkeypatch) -> None:
+    """Searches hear how many rows are still written a token late, as from a GPU."""
+    count = Cache.going
+
+    def going(cache, done):
+        before, cache.asked = cache.asked, None
+        if before is None:
+            cache.asked = count(cache, done)
+        return before
+
+    monkeypatch.setattr(Cache, "going", going)
 
 
 @pytest.fixture(scope="session")

@@ -210,3 +210,12 @@ def test_drawn_tokens_follow_the_network_at_their_temperature(network, batch) ->
     wanted = (wanted / WARMTH).softmax(-1)
     wanted[0], wanted[2] = wanted[2].clone(), 0  # an end is written as padding
     assert (torch.bincount(second, minlength=60) / len(second) - wanted).abs().sum() / 2 < 0.25
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+@torch.no_grad()
+def test_a_late_count_of_rows_changes_no_search(network, batch, sampled, request) -> None:
+    states = network.encode(batch["target"], None, None)
+    wanted = beam_search(network, *states, beams=4, length=30, sampled=sampled)
+    request.getfixturevalue("counted_late")
+    assert torch.equal(beam_search(network, *states, beams=4, length=30, sampled=sampled), wanted)

@@ -35,8 +35,10 @@ class PairHypothesizer(Hypothesizer):
     more than `tokens` of it.
     """
 
-    def __init__(self, network: GuessNetwork, codec: T5Codec, tokens: int) -> None:
-        self.network, self.codec, self.tokens, self.length = network, codec, tokens, LENGTH
+    def __init__(self, network: GuessNetwork, codec: T5Codec, tokens: int, length: int = LENGTH) -> None:
+        self.network, self.codec, self.tokens, self.length = network, codec, tokens, length
+        if length > tokens:
+            self.starter = PairHypothesizer(network, codec, tokens, tokens)
 
     def _hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
         return self.codec.signals(_search(self.network, target, None, None, count, self.length, self.tokens - 1))

@@ -63,6 +63,18 @@ def test_beam_search_equals_a_literal_one(beams, recorded, monkeypatch) -> None:
     assert ((found == PAD).any(-1)).any() and ((found != PAD).all(-1)).any()  # some end, some don't
 
 
+@pytest.mark.parametrize("rows", [0, 1, 8])
+@pytest.mark.parametrize("beams", [1, 4])
+@torch.no_grad()
+def test_a_late_count_changes_nothing(rows, beams, request) -> None:
+    network = made(0)
+    states = network.encode(torch.randn(rows, 8, generator=torch.Generator().manual_seed(rows)), None, None)
+    wanted = beam_search(network, *states, beams=beams, length=20)
+    request.getfixturevalue("counted_late")
+    assert torch.equal(beam_search(network, *states, beams=beams, length=20), wanted)
+    assert wanted.shape == (rows, beams, 20)
+
+
 @pytest.mark.parametrize("beams", [1, 4])
 @torch.no_grad()
 def test_searches_of_several_sizes_share_a_recording(beams, monkeypatch) -> None:

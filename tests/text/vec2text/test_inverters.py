@@ -28,6 +28,29 @@ def test_a_corrector_reads_first_guesses_without_their_end() -> None:
     assert found.tolist() == [[0, 5, 6, 7, 0, 0], [0, 5, 6, 7, 8, 1], [0, 5, 1, 0, 0, 0]]
 
 
+def test_one_guess_to_correct_is_only_shorter(random_pair) -> None:
+    inverter = load(str(random_pair), device="cpu")
+    vectors, long = inverter.embed(TEXTS), inverter.hypothesizer
+    short = long.starter
+    assert short.length == long.tokens < long.length
+    a, b = (part.hypothesize(vectors, 1)[:, 0] for part in (long, short))
+    assert (a != b).any()  # some go on and on
+    read = [as_read(inverter.codec.written(ids), long.network.special, long.tokens) for ids in (a, b)]
+    assert torch.equal(*read)
+    assert torch.allclose(inverter.embedder.embed(a), inverter.embedder.embed(b), atol=1e-6)
+
+
+def test_only_a_search_without_steps_writes_guesses_to_their_end(random_pair, monkeypatch) -> None:
+    inverter = load(str(random_pair), device="cpu")
+    vectors, asked = inverter.embed(TEXTS), []
+    kind = type(inverter.hypothesizer)
+    guess = kind._hypothesize
+    monkeypatch.setattr(kind, "_hypothesize", lambda self, *rest: asked.append(self.length) or guess(self, *rest))
+    inverter.invert(vectors, steps=0)
+    inverter.invert(vectors, steps=1)
+    assert asked == [inverter.hypothesizer.length, inverter.hypothesizer.tokens]
+
+
 @pytest.fixture(scope="module")
 def published(tmp_path_factory, reference):
     """The reference checkpoint as an inverter, and what vec2text made of it."""
