@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from unembed import load, read_passages
-from unembed.effort import Effort
+from unembed.effort import EFFORTS, Effort
 from unembed.evaluation import evaluate
 
 SETTINGS = {  # beside the inverter's own efforts
@@ -20,6 +20,15 @@ SETTINGS = {  # beside the inverter's own efforts
     "no edits": Effort(steps=30, beam=8, branch=32, patience=6, max_queries=5000),
     "few edits": Effort(steps=30, beam=8, branch=32, edits=16, elite=2, patience=6, max_queries=5000),
     "more edits": Effort(steps=30, beam=8, branch=32, edits=64, elite=2, patience=6, max_queries=5000),
+    "medium, two siblings": Effort(steps=20, beam=8, branch=8, patience=3, siblings=2),
+    "medium, one sibling": Effort(steps=20, beam=8, branch=8, patience=3, siblings=1),
+    "high as elsewhere": EFFORTS["high"],
+    "high, two siblings": Effort(
+        steps=30, beam=8, branch=16, edits=16, elite=2, patience=6, max_queries=5000, siblings=2
+    ),
+    "high, twice the corrections": Effort(
+        steps=30, beam=8, branch=32, edits=16, elite=2, patience=6, max_queries=5000, siblings=1
+    ),
     "max, siblings together": Effort(steps=30, beam=8, branch=64, edits=16, elite=2, patience=6, max_queries=5000),
     "more of both": Effort(steps=30, beam=8, branch=64, edits=64, elite=2, patience=6, max_queries=5000),
 }

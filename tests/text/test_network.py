@@ -214,8 +214,18 @@ def test_drawn_tokens_follow_the_network_at_their_temperature(network, batch) ->
 
 @pytest.mark.parametrize("sampled", [False, True])
 @torch.no_grad()
-def test_a_late_count_of_rows_changes_no_search(network, batch, sampled, request) -> None:
+def test_a_late_count_of_rows_changes_no_search(network, batch, sampled, monkeypatch, request) -> None:
     states = network.encode(batch["target"], None, None)
-    wanted = beam_search(network, *states, beams=4, length=30, sampled=sampled)
+    logits = network.logits
+
+    def ending(hidden: torch.Tensor) -> torch.Tensor:
+        found = logits(hidden)
+        found[..., 2] += 12
+        return found
+
+    monkeypatch.setattr(network, "logits", ending)
+    wanted = beam_search(network, *states, beams=4, length=60, sampled=sampled)
+    lengths = (wanted != 0).any(1).sum(1).tolist()
+    assert len(set(lengths)) > 1 and max(lengths) < 60  # rows end, one after the other
     request.getfixturevalue("counted_late")
-    assert torch.equal(beam_search(network, *states, beams=4, length=30, sampled=sampled), wanted)
+    assert torch.equal(beam_search(network, *states, beams=4, length=60, sampled=sampled), wanted)
