@@ -4,6 +4,7 @@ Each sentence is embedded by all-MiniLM-L6-v2 (384 numbers), and the inverter is
 search finds is searched for once more, harder, where it is unlikely to be exact.
 """
 
+import os
 import resource
 import sys
 import time
@@ -22,6 +23,7 @@ SENTENCES = [
 
 def main() -> None:
     """Invert the sentences and print what came back, with times and memory."""
+    os.environ.setdefault("TQDM_DISABLE", "1")  # the libraries under a plugin have bars of their own
     began = time.monotonic()
     try:
         inverter = unembed.load("minilm")
