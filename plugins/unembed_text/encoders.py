@@ -69,6 +69,13 @@ class _Pooled(torch.nn.Module):
     def __init__(self, model: torch.nn.Module, pooling: Pooling, normalize: bool, name: str) -> None:
         super().__init__()
         self.model, self.pooling, self.normalize, self.name = model, pooling, normalize, name
+        self.known = False  # whether its layers are ours, which are fewer kernels on a GPU
+        if model.config.model_type == "t5" and model.device.type == "cuda":
+            from unembed_text.layers import joined, knows
+
+            self.known = knows(model.config)
+            for block in model.encoder.block if self.known else ():
+                joined(block)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         if self.pooling == "pooler":
@@ -81,12 +88,11 @@ class _Pooled(torch.nn.Module):
 
     def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
         model, config, length = self.model, self.model.config, ids.shape[1]
-        # A T5 by our layers, which are fewer kernels; in float16 it needs the clamps of its own.
-        if config.model_type == "t5" and model.dtype != torch.float16 and fuses(ids, length, length, config.d_kv):
-            from unembed_text.layers import encoder_states, knows
+        # In float16 a T5 needs the clamps of its own.
+        if self.known and model.dtype != torch.float16 and fuses(ids, length, length, config.d_kv):
+            from unembed_text.layers import encoder_states
 
-            if knows(config):
-                return encoder_states(model.encoder, model.encoder.embed_tokens(ids), mask.bool(), config.num_heads)
+            return encoder_states(model.encoder, model.encoder.embed_tokens(ids), mask.bool(), config.num_heads)
         return model(input_ids=ids, attention_mask=mask).last_hidden_state
 
 

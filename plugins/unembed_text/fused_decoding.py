@@ -5,6 +5,8 @@ Keys and values are read once, wherever they lie in their buffers, and scores st
 keys. None of these has a gradient.
 """
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -73,33 +75,31 @@ def lone_attention(
     return out
 
 
-@torch.library.triton_op("unembed_text::single_attention", mutates_args=())
 def single_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """Attention of one query a row `[R, H, 1, d]` to `key` and `value` `[R, H, S, d]`, without a gradient.
 
-    `bias` broadcasts to the scores `[R, H, 1, S]`. Each key and value up to the last that it doesn't hide is read once.
+    `bias` broadcasts to the scores `[R, H, 1, S]`; the kernel right before this one must not be what makes it. Each key
+    and value up to the last that it doesn't hide is read once.
     """
+    if torch.compiler.is_compiling():
+        return _compiled_single(query, key, value, bias)
+    return _launched(_single, query, key, value, bias, early(query.device))
+
+
+@torch.library.triton_op("unembed_text::single_attention", mutates_args=())
+def _compiled_single(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    return _launched(torch.library.wrap_triton(_single), query, key, value, bias, {"EARLY": False})
+
+
+def _launched(kernel: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor, when: dict[str, bool]) -> Tensor:
     rows, heads, _, width = query.shape
     bias = bias.expand(rows, heads, 1, key.shape[2])
     out = query.new_empty(query.shape)
-    torch.library.wrap_triton(_single)[(rows, heads)](
-        query,
-        key,
-        value,
-        bias,
-        out,
-        *query.stride()[:2],
-        *key.stride()[:3],
-        *value.stride()[:3],
-        bias.stride(0),
-        bias.stride(1),
-        bias.stride(3),
-        key.shape[2],
-        SPAN=128,
-        TK=LANES,
-        D=width,
-        num_warps=1,
-    )
+    kernel[(rows, heads)](
+        query, key, value, bias, out, *query.stride()[:2], *key.stride()[:3], *value.stride()[:3],
+        bias.stride(0), bias.stride(1), bias.stride(3), key.shape[2],
+        SPAN=128, TK=LANES, D=width, num_warps=1, **when,
+    )  # fmt: skip
     return out
 
 
@@ -184,20 +184,23 @@ def _lone(
 @triton.jit(do_not_specialize=["keys"])
 def _single(
     q, k, v, bias, out, q_row, q_head, k_row, k_head, k_place, v_row, v_head, v_place, b_row, b_head, b_place, keys,
-    SPAN: tl.constexpr, TK: tl.constexpr, D: tl.constexpr,
+    SPAN: tl.constexpr, TK: tl.constexpr, D: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
     d = tl.arange(0, D)
-    query = tl.load(q + row * q_row + head * q_head + d).to(tl.float32)
     k += row * k_row + head * k_head
     v += row * v_row + head * v_head
     bias += row * b_row + head * b_head
-    last = tl.zeros([SPAN], tl.int32)
+    ends = tl.zeros([SPAN], tl.int32)
     for start in range(0, keys, SPAN):
         j = start + tl.arange(0, SPAN)
         shown = tl.load(bias + j * b_place, mask=j < keys, other=-1e30) > HIDDEN
-        last = tl.where(shown, j + 1, last)
-    end = tl.max(last, 0)  # what is hidden from there on isn't fetched
+        ends = tl.where(shown, j + 1, ends)
+    end = tl.max(ends, 0)  # what is hidden from there on isn't fetched
+    if EARLY:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
+    query = tl.load(q + row * q_row + head * q_head + d).to(tl.float32)
     _, total, mixed = _summed(query, k, v, bias, k_place, v_place, b_place, end, TK, D)
     mixed = mixed / tl.maximum(total, 1e-30)  # 0 where all is hidden: a recording's spare rows must not leave NaN
     tl.store(out + (row * tl.num_programs(1) + head) * D + d, mixed.to(out.dtype.element_ty))

@@ -23,6 +23,7 @@ __all__ = [
     "leave",
     "norm",
     "pick",
+    "position_bias",
     "project",
     "rectified",
     "token_loss",
@@ -76,11 +77,14 @@ def encoder_layer(
     training: bool,
     weights: Sequence[Sequence[Tensor]],
 ) -> Tensor:
-    """States `[N, S, width]` after one block; `bias` and `mask` as `own_attention` takes them, `seeds` as `drop`."""
+    """States `[N, S, width]` after one block; `bias` and `mask` as `own_attention` takes them, `seeds` as `drop`.
+
+    May write into `x`.
+    """
     first, second, *_ = _each(seeds)
-    own, feed = weights
-    x = x + drop(_own(x, bias, mask, heads, training, own), rate, first)
-    return x + drop(_feed(x, feed, training), rate, second)
+    (scale, *parts, own_out), (feed_scale, *enter, feed_out) = weights
+    x = _added(x, own_attention(_joint(norm(scale, x), parts, training), bias, mask, heads), own_out, rate, first)
+    return _added(x, _entered(norm(feed_scale, x), enter, training), feed_out, rate, second)
 
 
 def encoder_states(
@@ -91,12 +95,21 @@ def encoder_states(
     layer: Callable[..., Tensor] = encoder_layer,
     training: bool = False,
 ) -> Tensor:
-    """States of inputs `[N, L, width]` after a T5 stack's blocks and its last norm; `inside` `[N, L]` is no padding."""
-    bias = stack.block[0].layer[0].SelfAttention.compute_bias(x.shape[1], x.shape[1], device=x.device).float()
+    """States of inputs `[N, L, width]` after a T5 stack's blocks and its last norm; `inside` `[N, L]` is no padding.
+
+    May write into `x`.
+    """
+    bias = position_bias(stack, x.shape[1], x.device)
     mask = torch.where(inside, 0.0, -1e9)[:, None, None]
     for block in stack.block:
         x = layer(x, bias, mask, heads, 0.0, None, training, weights_of(block))
     return norm(stack.final_layer_norm.weight, x)
+
+
+def position_bias(stack: nn.Module, length: int, device: torch.device) -> Tensor:
+    """What a T5 stack's attention to itself adds to scores, `[1, H, length, length]`, as its kernels want it."""
+    bias = stack.block[0].layer[0].SelfAttention.compute_bias(length, length, device=device)
+    return bias.float().contiguous()
 
 
 def decoder_layer(
@@ -110,14 +123,16 @@ def decoder_layer(
     training: bool,
     weights: Sequence[Sequence[Tensor]],
 ) -> Tensor:
-    """Hidden states `[N, L, width]` after one block that also reads encoder `states` under `mask`."""
+    """Hidden states `[N, L, width]` after one block that also reads encoder `states` under `mask`.
+
+    May write into `x`.
+    """
     first, second, third, *_ = _each(seeds)
-    own, (scale, q, k, v, out), feed = weights
-    x = x + drop(_own(x, bias, None, heads, training, own), rate, first)
+    (scale, *parts, own_out), (cross_scale, q, k, v, cross_out), (feed_scale, *enter, feed_out) = weights
+    x = _added(x, own_attention(_joint(norm(scale, x), parts, training), bias, None, heads), own_out, rate, first)
     pair = _joint(states, (k, v), training)
-    mixed = cross_attention(F.linear(norm(scale, x), q), pair, mask, heads)
-    x = x + drop(F.linear(mixed, out), rate, second)
-    return x + drop(_feed(x, feed, training), rate, third)
+    x = _added(x, cross_attention(F.linear(norm(cross_scale, x), q), pair, mask, heads), cross_out, rate, second)
+    return _added(x, _entered(norm(feed_scale, x), enter, training), feed_out, rate, third)
 
 
 def project(x: Tensor, squares: Tensor | None, heads: int, weights: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
@@ -224,16 +239,6 @@ def _each(seeds: Tensor | None) -> Sequence[Tensor | None]:
     return (None, None, None) if seeds is None else seeds.unbind()
 
 
-def _own(x: Tensor, bias: Tensor, mask: Tensor | None, heads: int, training: bool, weights: Sequence[Tensor]) -> Tensor:
-    scale, *parts, out = weights
-    return F.linear(own_attention(_joint(norm(scale, x), parts, training), bias, mask, heads), out)
-
-
-def _feed(x: Tensor, weights: Sequence[Tensor], training: bool) -> Tensor:
-    scale, *enter, out = weights
-    return F.linear(_entered(norm(scale, x), enter, training), out)
-
-
 def _entered(x: Tensor, weights: Sequence[Tensor], training: bool = False) -> Tensor:
     """The wide half of a feed-forward network."""
     if len(weights) == 1:  # T5's first version
@@ -264,25 +269,34 @@ def _normed(
     return [rectified(x, weight) if relu else F.linear(x, weight) for weight in weights]
 
 
-def _plus(x: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor | None]:
-    """x + F.linear(y, weight): in one kernel, into x, where weights are as inference on a GPU stores them.
+def _added(x: Tensor, y: Tensor, weight: Tensor, rate: float, seed: Tensor | None) -> Tensor:
+    """x + drop(F.linear(y, weight), rate, seed): in one kernel, into x, where `_adds` says so."""
+    if seed is None and _adds(x, y, weight):
+        return x.flatten(0, 1).addmm_(y.flatten(0, 1), weight.t()).view_as(x)
+    return x + drop(F.linear(y, weight), rate, seed)
 
-    For few rows the parts of their sums of squares come with them.
-    """
+
+def _adds(x: Tensor, y: Tensor, weight: Tensor) -> bool:
+    """Whether weights are as inference on a GPU stores them."""
     plain = torch.is_grad_enabled() or torch.compiler.is_compiling()
-    if plain or not x.is_cuda or not x.dtype == weight.dtype == y.dtype:
-        return x + F.linear(y, weight), None
-    rows, y = x.flatten(0, 1), y.flatten(0, 1)
-    if x.dtype == torch.bfloat16 and fused_linear is not None and fused_linear.fits(len(rows), weight):
-        squares = fused_linear.fused_sum(rows, y, weight)
-        return rows.view_as(x), squares
-    return rows.addmm_(y, weight.t()).view_as(x), None
+    return not plain and x.is_cuda and x.dtype == weight.dtype == y.dtype
+
+
+def _plus(x: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor | None]:
+    """x + F.linear(y, weight), and for few rows the parts of their sums of squares; may write into x."""
+    if _adds(x, y, weight) and x.dtype == torch.bfloat16 and fused_linear is not None:
+        rows = x.flatten(0, 1)
+        if fused_linear.fits(len(rows), weight):
+            return rows.view_as(x), fused_linear.fused_sum(rows, y.flatten(0, 1), weight)
+    return _added(x, y, weight, 0.0, None), None
 
 
 def _joint(x: Tensor, weights: Sequence[Tensor], training: bool) -> Tensor:
     """Linear maps of one input side by side: one product in training, where there are many rows."""
     if training:
         return F.linear(x, torch.cat(list(weights)))
+    if len(weights) == 1:
+        return F.linear(x, weights[0])
     return torch.cat([F.linear(x, weight) for weight in weights], -1)
 
 

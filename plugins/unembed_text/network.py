@@ -118,7 +118,10 @@ class T5Network(nn.Module, ABC):
         """
 
     def encoded(self, x: Tensor, hypothesis: Tensor | None) -> tuple[Tensor, Tensor]:
-        """States and mask of inputs `[N, S, width]` that end in those of `hypothesis`, if there is one."""
+        """States and mask of inputs `[N, S, width]` that end in those of `hypothesis`, if there is one.
+
+        May write into `x`.
+        """
         encoder = self.t5.encoder
         seeds, (begin, end, *_) = self.seeds(len(encoder.block), x.device)
         x = self._dropped(x, begin)
@@ -126,8 +129,7 @@ class T5Network(nn.Module, ABC):
         if hypothesis is not None:
             mask[:, -hypothesis.shape[1] :].masked_fill_(hypothesis == self.special.pad, -1e9)
         mask = mask[:, None, None]
-        attention = encoder.block[0].layer[0].SelfAttention
-        bias = attention.compute_bias(x.shape[1], x.shape[1], device=x.device)
+        bias = layers.position_bias(encoder, x.shape[1], x.device)
         with self._as_stored(x) as x:
             for block, seed in zip(encoder.block, seeds, strict=True):
                 x = self.encoder_layer(x, bias, mask, self.heads, self.dropout, seed, self.training, weights_of(block))
