@@ -21,6 +21,7 @@ from unembed.errors import CheckpointError
 __all__ = ["Manifest", "TensorEntry", "load_checkpoint", "read_manifest", "save_checkpoint", "write_manifest"]
 
 FORMAT = 1
+SMALL = 2**20  # bytes, up to which a tensor is copied: one that isn't keeps its whole file in memory
 Storage = Literal["float32", "float16", "int8"]
 
 
@@ -207,4 +208,5 @@ def _unpack(folder: Path, name: str, entry: TensorEntry, stored: Mapping[str, Ma
         raise CheckpointError(
             f"{folder}: tensor {name!r} has shape {list(tensor.shape)} in its files and {entry.shape} in the manifest"
         )
-    return tensor.reshape(entry.shape)
+    tensor = tensor.reshape(entry.shape)
+    return tensor.clone() if tensor.nbytes < SMALL else tensor

@@ -1,6 +1,7 @@
 """Checkpoints: what goes in comes out, and every fault is named."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,6 +36,17 @@ def test_save_then_load_gives_the_same(tmp_path, storage, error) -> None:
         assert loaded[name].shape == tensor.shape
         assert (loaded[name] - tensor).abs().max() <= error
     assert torch.equal(loaded["ids"], TENSORS["ids"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux lists what a process maps")
+def test_small_tensors_keep_no_file_in_memory(tmp_path) -> None:
+    large = torch.randn(600, 600)
+    save_checkpoint(tmp_path / "c", {"large": large, "small": torch.ones(3)}, MANIFEST, storage="float32")
+    _, loaded = load_checkpoint(tmp_path / "c")
+    mapped = f"{tmp_path}/c/model-"
+    assert mapped in Path("/proc/self/maps").read_text()
+    del loaded["large"]
+    assert torch.equal(loaded["small"], torch.ones(3)) and mapped not in Path("/proc/self/maps").read_text()
 
 
 def test_int8_error_is_at_most_half_a_rows_step(folder) -> None:
