@@ -59,10 +59,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, seen: Tensor
         return fused_decoding.beam_attention(query, key, value, bias, seen)
     if seen is not None:
         bias = bias.masked_fill(~seen[:, None], -1e9)
-    if length == 1 and not query.is_cuda:
-        scores = (query.float() * key.float()).sum(-1)[:, :, None]
-        mixed = (scores + bias).softmax(-1).transpose(-1, -2) * value.float()
-        return mixed.sum(2, keepdim=True).to(value.dtype)
+    if length == 1 and not query.is_cuda:  # for more queries plain products are faster on CPUs
+        # torch's kernel takes a bias in float32 beside half precision, and misreads one beside float64.
+        bias = bias.to(torch.promote_types(query.dtype, torch.float32)).expand(*query.shape[:3], key.shape[2])
+        return F.scaled_dot_product_attention(query, key, value, bias, scale=1.0)
     if query.is_cuda:
         query, key, value, bias = aligned(query, key, value, bias)
     scores = (query @ key.transpose(-1, -2)).float() + bias

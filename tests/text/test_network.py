@@ -5,6 +5,7 @@ import torch
 from transformers.modeling_outputs import BaseModelOutput
 
 import unembed_text.attention as attention
+from unembed_text import layers
 from unembed_text.generation import WARMTH, beam_search, sample
 from unembed_text.inverters import BROAD, NetworkCorrector
 from unembed_text.network import InversionNetwork, Special
@@ -107,6 +108,43 @@ def test_the_path_for_training_computes_the_same(network, batch, aligned, monkey
     finally:
         network.eval()
     assert torch.allclose(trained, plain, atol=1e-5)
+
+
+@torch.no_grad()
+def test_sums_written_in_place_change_nothing_else(network, batch, monkeypatch) -> None:
+    given = {name: part.clone() for name, part in batch.items()}
+
+    def results() -> list[torch.Tensor]:
+        states, mask = network.encode(batch["target"], batch["hypothesis"], batch["embedding"])
+        kept = states.clone(), mask.clone()
+        read = network.read(states, mask, batch["signals"])
+        cache = network.start(states, mask, beams=1, length=3)
+        steps = [network.step(batch["signals"][:, i : i + 1], cache) for i in range(3)]
+        assert torch.equal(states, kept[0]) and torch.equal(mask, kept[1])
+        return [states, read, *steps]
+
+    plain = results()
+    asked = []
+    monkeypatch.setattr(layers, "_adds", lambda *rows: asked.append(rows) or True)  # as on a GPU
+    for found, wanted in zip(results(), plain, strict=True):
+        assert torch.allclose(found, wanted, atol=1e-5)
+    assert asked and all(torch.equal(batch[name], part) for name, part in given.items())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("shape", [(5, 1, 1, 33), (1, 3, 1, 33)])
+def test_attention_of_one_query_is_its_formula(dtype, shape) -> None:
+    torch.manual_seed(0)
+    query, (key, value) = torch.randn(5, 3, 1, 16).to(dtype), torch.randn(2, 5, 3, 40, 16).to(dtype)[..., :33, :]
+    bias = torch.randn(shape)
+    bias[..., 25:] = -1e9
+    scores = query.double() @ key.double().transpose(2, 3) + bias.double()
+    wanted = scores.softmax(-1) @ value.double()
+    found = attention.attend(query, key, value, bias)
+    assert found.dtype == dtype
+    assert (found.double() - wanted).norm() < {torch.bfloat16: 1e-2}.get(dtype, 1e-6) * wanted.norm()
+    assert attention.attend(query, key, value, torch.full(shape, -1e9)).isfinite().all()
 
 
 @torch.no_grad()
