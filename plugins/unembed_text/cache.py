@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unembed_text.layers import Weights
 from unembed_text.recording import Follow, Pairs, Recording, reordered
 
 __all__ = ["Cache"]
@@ -24,6 +25,8 @@ class Cache:
     places: Tensor  # [slots], the position of each slot
     lineage: Tensor  # [R, beams so far, slots] bool
     beams: int
+    weights: list[Weights]  # of the decoder's blocks
+    biases: Tensor  # [1, H, length, length], of its attention to itself
     follow: Follow | None = None
     recording: Recording | None = None  # of the turns, with keys and values in its own buffers
     filled: int = 0

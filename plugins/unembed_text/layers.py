@@ -12,6 +12,7 @@ from unembed_text.attention import attend, cross_attention, merge_heads, own_att
 from unembed_text.kernels import fused_linear
 
 __all__ = [
+    "Weights",
     "decoder_layer",
     "drop",
     "encoder_layer",
@@ -30,6 +31,8 @@ __all__ = [
     "weights_of",
 ]
 
+
+Weights = list[list[Tensor]]  # of a block, as `weights_of` gives them
 
 EPSILON = 1e-6  # of T5's norms
 JOINED = "joined"  # buffer of an attention that holds such weights
@@ -186,7 +189,7 @@ def pick(hidden: Tensor, weight: Tensor, banned: Tensor, temperature: Tensor, no
     return (logits + temperature[:, None] * shared).argmax(-1)
 
 
-def weights_of(block: nn.Module) -> list[list[Tensor]]:
+def weights_of(block: nn.Module) -> Weights:
     """The tensors of a T5 block as the layers above take them: of each part its norm's, None if folded, then its maps'.
 
     Queries, keys and values have three maps, or one where they are stored as `joined`.

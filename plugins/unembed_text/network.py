@@ -23,7 +23,7 @@ from unembed.precision import bfloat16_is_fast
 from unembed_text import layers
 from unembed_text.attention import grow, split_heads
 from unembed_text.cache import Cache
-from unembed_text.layers import folded, joined, norm, weights_of
+from unembed_text.layers import Weights, folded, joined, norm, weights_of
 from unembed_text.recording import Follow, Pairs, Recordings, records
 
 __all__ = ["InversionNetwork", "Projection", "Special", "T5Network", "stored_for"]
@@ -195,11 +195,11 @@ class T5Network(nn.Module, ABC):
             recording = self.recordings.take(self, follow, cross, mask, places, beams, length)
             if recording is not None:
                 recording.read(cross, mask)
-                cache = Cache([], [], mask, places, lineage, beams, follow, recording)
+                cache = Cache([], [], mask, places, lineage, beams, [], recording.biases, follow, recording)
                 recording.user = weakref.ref(cache)
                 return cache
         own = [tuple(key.new_zeros(len(key), self.heads, slots, key.shape[-1]) for _ in range(2)) for _ in cross]
-        return Cache(own, cross, mask, places, lineage, beams, follow)
+        return Cache(own, cross, mask, places, lineage, beams, self.decoder_weights(), self.own_bias(length), follow)
 
     def turn(self, state: Any, cache: Cache) -> Any:
         """The state of the search that `cache` serves after one more token, until the next turn."""
@@ -218,39 +218,49 @@ class T5Network(nn.Module, ABC):
 
     def step(self, ids: Tensor, cache: Cache) -> Tensor:
         """Last hidden states `[R, beams, width]` after one more token `[R, beams]`; the cache grows by it."""
-        beams = ids.shape[1]
+        beams, now = ids.shape[1], cache.length
         begin, filled = cache.filled, cache.filled + beams
-        cache.lineage[:, :, begin:filled] = torch.eye(beams, dtype=torch.bool, device=ids.device)
+        if cache.beams > 1:  # a lone beam has all of the past
+            cache.lineage[:, :, begin:filled] = torch.eye(beams, dtype=torch.bool, device=ids.device)
         end = -(-filled // cache.granule) * cache.granule
         places = cache.places[:end]
-        bias = self.own_bias(1, cache.length + 1, past_seen_tokens=cache.length)
-        bias = bias[..., places.clamp_max(cache.length)].masked_fill(places > cache.length, -1e9)
-        seen = None if beams == 1 else cache.lineage[:, :, :end]  # a lone beam has all of the past
+        bias = cache.biases[:, :, now : now + 1, places.clamp_max(now)].masked_fill(places > now, -1e9)
+        seen = None if beams == 1 else cache.lineage[:, :, :end]
         where = torch.arange(begin, filled, device=ids.device)
-        hidden = self.decoded(ids, bias, seen, where, cache.own, cache.cross, cache.mask)
+        hidden = self.decoded(ids, bias, seen, where, cache.own, cache.cross, cache.mask, cache.weights)
         cache.filled, cache.length = filled, cache.length + 1
         return hidden
 
-    def own_bias(self, queries: int, keys: int, **options: int) -> Tensor:
-        """Position biases of the decoder's attention to itself: `[1, H, queries, keys]`."""
-        first = self.t5.decoder.block[0].layer[0].SelfAttention
-        return first.compute_bias(queries, keys, device=self.t5.shared.weight.device, **options)
+    def decoder_weights(self) -> list[Weights]:
+        """Of the decoder's blocks: to be looked up once a search, not once a token."""
+        return [weights_of(block) for block in self.t5.decoder.block]
+
+    def own_bias(self, length: int) -> Tensor:
+        """Position biases of the decoder's attention to itself: `[1, H, length, length]`."""
+        return layers.position_bias(self.t5.decoder, length, self.t5.shared.weight.device)
 
     def decoded(
-        self, ids: Tensor, bias: Tensor, seen: Tensor | None, where: Tensor, own: Pairs, cross: Pairs, mask: Tensor
+        self,
+        ids: Tensor,
+        bias: Tensor,
+        seen: Tensor | None,
+        where: Tensor,
+        own: Pairs,
+        cross: Pairs,
+        mask: Tensor,
+        weights: list[Weights],
     ) -> Tensor:
         """What `step` does: keys and values go to the slots `where` of `own`; as many as `bias` has are read.
 
-        `bias` and `seen` are as `grow` takes them.
+        `bias` and `seen` are as `grow` takes them, `weights` are the blocks'.
         """
         decoder = self.t5.decoder
         x, squares = _working(self.t5.shared(ids)), None
         with self._as_stored(x) as x:
-            for block, (keys, values), pair in zip(decoder.block, own, cross, strict=True):
-                weights = weights_of(block)
-                query, key, value = self.project(x, squares, self.heads, weights)
+            for block, (keys, values), pair in zip(weights, own, cross, strict=True):
+                query, key, value = self.project(x, squares, self.heads, block)
                 mixed = grow(query, key, value, keys, values, where, bias, seen)
-                x, squares = self.finish(x, mixed, pair, mask, self.heads, weights)
+                x, squares = self.finish(x, mixed, pair, mask, self.heads, block)
             return norm(decoder.final_layer_norm.weight * self.scale, x)
 
     def autocast(self) -> torch.autocast:

@@ -53,9 +53,9 @@ class Recording:
         (key, _), device, slots = cross[0], places.device, len(places)
         heads, width = key.shape[1], key.shape[3]
         positions = 1 + -(-slots // beams)
-        self.network, self.follow = network, follow
+        self.network, self.follow, self.weights = network, follow, network.decoder_weights()
         future = places > torch.arange(positions, device=device)[:, None]
-        self.biases = network.own_bias(positions, positions)[..., places].masked_fill(future, -1e9)  # a row a position
+        self.biases = network.own_bias(positions)[..., places].masked_fill(future, -1e9)  # a row a position
         self.own: Pairs = [_pair(key, rows, heads, slots, width) for _ in cross]
         self.cross: Pairs = [_pair(key, rows, heads, states, width) for _ in cross]
         self.mask = torch.zeros(rows, 1, 1, states, device=device)
@@ -104,7 +104,7 @@ class Recording:
         if beams > 1:  # a lone beam has all of the past
             where, seen = self.position * beams + self.offsets, self.lineage
             seen.index_copy_(2, where, self.themselves)
-        hidden = self.network.decoded(state.last, bias, seen, where, self.own, self.cross, self.mask)
+        hidden = self.network.decoded(state.last, bias, seen, where, self.own, self.cross, self.mask, self.weights)
         state, parent = self.follow(self.network, hidden, state, self.position, self.lineage.shape[1], first)
         if self.state is None:
             self.state = self._buffers(state)
