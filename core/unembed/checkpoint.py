@@ -21,7 +21,7 @@ from unembed.errors import CheckpointError
 __all__ = ["Manifest", "TensorEntry", "load_checkpoint", "read_manifest", "save_checkpoint", "write_manifest"]
 
 FORMAT = 1
-SMALL = 2**20  # bytes, up to which a tensor is copied: one that isn't keeps its whole file in memory
+SMALL = 2**20  # bytes; a tensor of fewer is copied, or it would keep its whole file in memory
 Storage = Literal["float32", "float16", "int8"]
 
 

@@ -28,7 +28,7 @@ class Cache:
     weights: list[Weights]  # of the decoder's blocks
     biases: Tensor  # [1, H, length, length], of its attention to itself
     follow: Follow | None = None
-    recording: Recording | None = None  # of the turns, with keys and values in its own buffers
+    recording: Recording | None = None  # of the turns, with keys, values and biases in its own buffers
     filled: int = 0
     length: int = 0
     asked: tuple[Tensor, torch.cuda.Event] | None = None  # a count of rows that is on its way from a GPU

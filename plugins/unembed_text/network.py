@@ -155,7 +155,7 @@ class T5Network(nn.Module, ABC):
         decoder = self.t5.decoder
         seeds, (begin, end, *_) = self.seeds(len(decoder.block), ids.device)
         x = self._dropped(_working(self.t5.shared(ids)), begin)
-        bias = decoder.block[0].layer[0].SelfAttention.compute_bias(x.shape[1], x.shape[1], device=x.device)
+        bias = self.own_bias(x.shape[1])
         future = torch.ones(x.shape[1], x.shape[1], device=x.device, dtype=torch.bool).triu(1)
         bias = bias.masked_fill(future, -1e9)
         with self._as_stored(x) as x:
@@ -195,7 +195,8 @@ class T5Network(nn.Module, ABC):
             recording = self.recordings.take(self, follow, cross, mask, places, beams, length)
             if recording is not None:
                 recording.read(cross, mask)
-                cache = Cache([], [], mask, places, lineage, beams, [], recording.biases, follow, recording)
+                weights, biases = recording.weights, recording.biases
+                cache = Cache([], [], mask, places, lineage, beams, weights, biases, follow, recording)
                 recording.user = weakref.ref(cache)
                 return cache
         own = [tuple(key.new_zeros(len(key), self.heads, slots, key.shape[-1]) for _ in range(2)) for _ in cross]
