@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from unembed import hooks
 from unembed.cli import root
+from unembed.registry import hooks
 from unembed.testing.checks import INVERTER, PLUGIN, TRAINING
 from unembed.training import TrainConfig
-from unembed_image.recipe import ImageRecipeConfig
-from unembed_text.recipe import TextRecipeConfig
+from unembed_image.methods.flow.recipe import ImageRecipeConfig
+from unembed_text.methods.closed.recipe import TextRecipeConfig
 
 HERE = Path(__file__).parent
 

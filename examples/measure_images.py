@@ -17,11 +17,11 @@ import torch
 from PIL import Image
 
 import unembed
-from unembed.effort import EFFORTS
-from unembed.evaluation import Evaluation, evaluate_steps
-from unembed_image.blocks import compiled
+from unembed.engine.effort import EFFORTS
+from unembed.inversion.evaluation import Evaluation, evaluate_steps
 from unembed_image.files import read_images
-from unembed_image.inverters import Guess
+from unembed_image.methods.flow.checkpoint import Guess
+from unembed_image.networks.blocks import compiled
 from unembed_image.sheet import drawn
 
 SHOWN = 32

@@ -18,7 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from unembed.errors import InputError
-from unembed.passages import read_passages
+from unembed.sources.passages import read_passages
 
 # Tokens of a passage that are given, at least and at most; passages of fewer words than the most are left out.
 GIVEN = 4, 10

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from unembed import registry
+from unembed.registry import discovery
 
 torch.set_num_threads(2)
 
@@ -17,10 +17,10 @@ torch.set_num_threads(2)
 @pytest.fixture
 def install(monkeypatch):
     """Install entry points beside the real ones: `install(EntryPoint(…), …)`."""
-    real = tuple(registry.entry_points(group=registry.GROUP))
+    real = tuple(discovery.entry_points(group=discovery.GROUP))
 
     def add(*points: EntryPoint) -> None:
-        monkeypatch.setattr(registry, "entry_points", lambda group: (*real, *points))
+        monkeypatch.setattr(discovery, "entry_points", lambda group: (*real, *points))
 
     return add
 

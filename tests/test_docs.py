@@ -115,6 +115,6 @@ def test_the_site_builds_without_a_warning(tmp_path) -> None:
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, env=quiet)
     assert done.returncode == 0 and not done.stderr.strip(), done.stdout + done.stderr
     reference = (tmp_path / "site/reference/index.html").read_text(encoding="utf-8")
-    assert 'id="unembed.interfaces.Corrector.correct"' in reference
+    assert 'id="unembed.contract.proposers.Corrector.correct"' in reference
     contract = (tmp_path / "site/contract/index.html").read_text(encoding="utf-8")
     assert not [check.name for check in (*INVERTER, *PLUGIN, *TRAINING) if f'id="{check.name}"' not in contract]

@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from unembed.checkpoint import Manifest, load_checkpoint, save_checkpoint
+    from unembed.checkpoints.fingerprint import fingerprint
+    from unembed.checkpoints.manifest import Manifest
+    from unembed.checkpoints.tensors import load_checkpoint, save_checkpoint
     from unembed.config import Config, parse
-    from unembed.effort import Effort
+    from unembed.contract.codec import Codec, SequenceCodec
+    from unembed.contract.embedder import Embedder
+    from unembed.contract.metric import Metric
+    from unembed.contract.proposers import Corrector, Editor, Hypothesizer
+    from unembed.contract.similarity import cosine
+    from unembed.costs.meter import Meter
+    from unembed.engine.effort import Effort
+    from unembed.engine.loop import SearchResult, Step, search
     from unembed.errors import (
         CheckpointError,
         ConfigError,
@@ -23,18 +32,16 @@ if TYPE_CHECKING:
         UnembedError,
         UnknownNameError,
     )
-    from unembed.evaluation import Evaluation, evaluate
-    from unembed.fingerprinting import fingerprint
-    from unembed.hooks import hookimpl
-    from unembed.interfaces import Codec, Corrector, Editor, Embedder, Hypothesizer, SequenceCodec, cosine
-    from unembed.inverter import Inversion, Inverter
-    from unembed.loop import SearchResult, Step, search
-    from unembed.metering import Meter
-    from unembed.metrics import Metric
-    from unembed.passages import read_passages
-    from unembed.registry import CommandSpec, EmbedderSpec, InverterSpec, Modality, load, load_embedder, plugins
+    from unembed.inversion.evaluation import Evaluation, evaluate
+    from unembed.inversion.inverter import Inverter
+    from unembed.inversion.results import Inversion
+    from unembed.registry.discovery import plugins
+    from unembed.registry.hooks import hookimpl
+    from unembed.registry.opening import load, load_embedder
+    from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Modality
+    from unembed.sources.passages import read_passages
+    from unembed.sources.vectors import read_vectors
     from unembed.training.recipe import Recipe
-    from unembed.vectors import read_vectors
 
 __all__ = [
     "CheckpointError",
@@ -85,9 +92,18 @@ __all__ = [
 ]
 
 _HOME = {
-    "checkpoint": ("Manifest", "load_checkpoint", "save_checkpoint"),
+    "checkpoints.fingerprint": ("fingerprint",),
+    "checkpoints.manifest": ("Manifest",),
+    "checkpoints.tensors": ("load_checkpoint", "save_checkpoint"),
     "config": ("Config", "parse"),
-    "effort": ("Effort",),
+    "contract.codec": ("Codec", "SequenceCodec"),
+    "contract.embedder": ("Embedder",),
+    "contract.metric": ("Metric",),
+    "contract.proposers": ("Corrector", "Editor", "Hypothesizer"),
+    "contract.similarity": ("cosine",),
+    "costs.meter": ("Meter",),
+    "engine.effort": ("Effort",),
+    "engine.loop": ("SearchResult", "Step", "search"),
     "errors": (
         "CheckpointError",
         "ConfigError",
@@ -100,18 +116,16 @@ _HOME = {
         "UnembedError",
         "UnknownNameError",
     ),
-    "fingerprinting": ("fingerprint",),
-    "hooks": ("hookimpl",),
-    "interfaces": ("Codec", "Corrector", "Editor", "Embedder", "Hypothesizer", "SequenceCodec", "cosine"),
-    "loop": ("SearchResult", "Step", "search"),
-    "inverter": ("Inversion", "Inverter"),
-    "evaluation": ("Evaluation", "evaluate"),
-    "metering": ("Meter",),
-    "metrics": ("Metric",),
-    "passages": ("read_passages",),
-    "registry": ("CommandSpec", "EmbedderSpec", "InverterSpec", "Modality", "load", "load_embedder", "plugins"),
+    "inversion.evaluation": ("Evaluation", "evaluate"),
+    "inversion.inverter": ("Inverter",),
+    "inversion.results": ("Inversion",),
+    "registry.discovery": ("plugins",),
+    "registry.hooks": ("hookimpl",),
+    "registry.opening": ("load", "load_embedder"),
+    "registry.specs": ("CommandSpec", "EmbedderSpec", "InverterSpec", "Modality"),
+    "sources.passages": ("read_passages",),
+    "sources.vectors": ("read_vectors",),
     "training.recipe": ("Recipe",),
-    "vectors": ("read_vectors",),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

@@ -9,7 +9,7 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from unembed.interfaces import Codec
+from unembed.contract.codec import Codec
 from unembed_image.files import square
 
 __all__ = ["ImageCodec", "levels"]

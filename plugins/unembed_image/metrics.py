@@ -11,11 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import unembed
+from unembed.contract.embedder import Embedder
+from unembed.contract.metric import Metric
+from unembed.contract.similarity import cosine
 from unembed.defaults import ACCELERATOR_CHUNK_SIZE, CHUNK_SIZE
-from unembed.interfaces import Embedder, cosine
-from unembed.metrics import Metric, mean
+from unembed.inversion.bootstrap import mean
 from unembed_image.codec import ImageCodec
-from unembed_image.embedders import ImageEmbedder, distribution, divergence, same_classes
+from unembed_image.embedders.base import ImageEmbedder, distribution, divergence, same_classes
 
 __all__ = ["Agreement", "Divergence", "Look", "Pixels", "Psnr", "Retrieval", "Ssim", "image_metrics"]
 

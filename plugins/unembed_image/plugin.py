@@ -5,16 +5,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unembed.extras import needs_extra
-from unembed.hooks import hookimpl
-from unembed.registry import EmbedderSpec, InverterSpec, Modality
+from unembed.registry.extras import needs_extra
+from unembed.registry.hooks import hookimpl
+from unembed.registry.specs import EmbedderSpec, InverterSpec, Modality
 
 if TYPE_CHECKING:
     import torch
 
-    from unembed.checkpoint import Manifest
-    from unembed.interfaces import Embedder
-    from unembed.inverter import Inversion, Inverter
+    from unembed.checkpoints.manifest import Manifest
+    from unembed.contract.embedder import Embedder
+    from unembed.inversion.inverter import Inverter
+    from unembed.inversion.results import Inversion
     from unembed.training.recipe import Recipe
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -44,7 +45,7 @@ def register_inverters() -> list[InverterSpec]:
 
 
 def _bundled(folder: "partial[Path]", device: "torch.device") -> "Inverter":
-    from unembed.registry import open_checkpoint
+    from unembed.registry.opening import open_checkpoint
 
     return open_checkpoint(folder(), device)
 
@@ -69,49 +70,49 @@ def register_modalities() -> list[Modality]:
 
 @_with_extra
 def _clip_tiny(argument: str, device: "torch.device") -> "Embedder":
-    from unembed_image.models import clip_tiny
+    from unembed_image.embedders.models import clip_tiny
 
     return clip_tiny(WEIGHTS / "embedders/clip-tiny", device)
 
 
 @_with_extra
 def _clip(argument: str, device: "torch.device") -> "Embedder":
-    from unembed_image.models import clip
+    from unembed_image.embedders.models import clip
 
     return clip(argument, device)
 
 
 @_with_extra
 def _features(argument: str, device: "torch.device") -> "Embedder":
-    from unembed_image.models import layer_features
+    from unembed_image.embedders.models import layer_features
 
     return layer_features(argument, device)
 
 
 @_with_extra
 def _probs(argument: str, device: "torch.device") -> "Embedder":
-    from unembed_image.models import class_probabilities
+    from unembed_image.embedders.models import class_probabilities
 
     return class_probabilities(argument, device)
 
 
 @_with_extra
 def _efficientnet(argument: str, device: "torch.device") -> "Embedder":
-    from unembed_image.models import efficientnet_lite0
+    from unembed_image.embedders.models import efficientnet_lite0
 
     return efficientnet_lite0(argument, device)
 
 
 @_with_extra
 def _open(folder: Path, manifest: "Manifest", device: "torch.device") -> "Inverter":
-    from unembed_image.inverters import open_checkpoint
+    from unembed_image.methods.flow.checkpoint import open_checkpoint
 
     return open_checkpoint(folder, manifest, device)
 
 
 @_with_extra
 def _recipe(options: Mapping[str, Any]) -> "Recipe":
-    from unembed_image.recipe import ImageRecipe
+    from unembed_image.methods.flow.recipe import ImageRecipe
 
     return ImageRecipe(options)
 

@@ -7,7 +7,8 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from unembed.inverter import Inversion, Inverter
+from unembed.inversion.inverter import Inverter
+from unembed.inversion.results import Inversion
 
 __all__ = ["Column", "contact_sheet", "drawn", "write_images"]
 

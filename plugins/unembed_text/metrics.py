@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unembed.metrics import Metric, mean
+from unembed.contract.metric import Metric
+from unembed.inversion.bootstrap import mean
 
 __all__ = ["Bleu", "TokenF1", "text_metrics"]
 

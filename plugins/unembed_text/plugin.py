@@ -5,18 +5,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from unembed.extras import needs_extra
-from unembed.hooks import hookimpl
-from unembed.registry import CommandSpec, EmbedderSpec, InverterSpec, Modality
-from unembed_text.vec2text.names import PAIRS, Pair, pair_folder
+from unembed.registry.extras import needs_extra
+from unembed.registry.hooks import hookimpl
+from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Modality
+from unembed_text.methods.vec2text.published import PAIRS, Pair, pair_folder
 
 if TYPE_CHECKING:
     import click
     import torch
 
-    from unembed.checkpoint import Manifest
-    from unembed.interfaces import Embedder
-    from unembed.inverter import Inverter
+    from unembed.checkpoints.manifest import Manifest
+    from unembed.contract.embedder import Embedder
+    from unembed.inversion.inverter import Inverter
     from unembed.training.recipe import Recipe
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -45,7 +45,7 @@ def _published(pair: Pair) -> InverterSpec:
 
 
 def _open_folder(folder: "partial[Path]", device: "torch.device") -> "Inverter":
-    from unembed.registry import open_checkpoint
+    from unembed.registry.opening import open_checkpoint
 
     return open_checkpoint(folder(), device)
 
@@ -86,74 +86,74 @@ def register_commands() -> list[CommandSpec]:
 
 @_with_extra
 def _minilm(argument: str, device: "torch.device") -> "Embedder":
-    from unembed_text.embedders import minilm
+    from unembed_text.embedders.local import minilm
 
     return minilm(device)
 
 
 @_with_extra
 def _local(kind: Literal["st", "hf", "onnx"], argument: str, device: "torch.device") -> "Embedder":
-    from unembed_text.spec import local_embedder
+    from unembed_text.embedders.names import local_embedder
 
     return local_embedder(kind, argument, name=f"{kind}:{argument}", device=device)
 
 
 def _service(kind: str, argument: str, device: "torch.device") -> "Embedder":
-    from unembed_text.api.embedder import named_service
+    from unembed_text.embedders.api.embedder import named_service
 
     return named_service(kind, argument, device)
 
 
 def _server(scheme: str, argument: str, device: "torch.device") -> "Embedder":
-    from unembed_text.api.embedder import url_service
+    from unembed_text.embedders.api.embedder import url_service
 
     return url_service(scheme, argument, device)
 
 
 @_with_extra
 def _gtr(argument: str, device: "torch.device") -> "Embedder":
-    from unembed_text.spec import local_embedder
+    from unembed_text.embedders.names import local_embedder
 
     return local_embedder("hf", argument, name="gtr-base", device=device, source=GTR, fixed={"pooling": "mean"})
 
 
 @_with_extra
 def _gtr_st(argument: str, device: "torch.device") -> "Embedder":
-    from unembed_text.spec import local_embedder
+    from unembed_text.embedders.names import local_embedder
 
     return local_embedder("st", argument, name="gtr-base-st", device=device, source=GTR)
 
 
 @_with_extra
 def _open_text(folder: Path, manifest: "Manifest", device: "torch.device") -> "Inverter":
-    from unembed_text.inverters import open_checkpoint
+    from unembed_text.methods.closed.checkpoint import open_checkpoint
 
     return open_checkpoint(folder, manifest, device)
 
 
 @_with_extra
 def _open_pair(folder: Path, manifest: "Manifest", device: "torch.device") -> "Inverter":
-    from unembed_text.vec2text.inverters import open_checkpoint
+    from unembed_text.methods.vec2text.checkpoint import open_checkpoint
 
     return open_checkpoint(folder, manifest, device)
 
 
 @_with_extra
 def _text_recipe(options: Mapping[str, Any]) -> "Recipe":
-    from unembed_text.recipe import TextRecipe
+    from unembed_text.methods.closed.recipe import TextRecipe
 
     return TextRecipe(options)
 
 
 @_with_extra
 def _pair_recipe(options: Mapping[str, Any]) -> "Recipe":
-    from unembed_text.vec2text.recipe import PairRecipe
+    from unembed_text.methods.vec2text.recipe import PairRecipe
 
     return PairRecipe(options)
 
 
 @_with_extra
 def _import_command() -> "click.Command":
-    from unembed_text.vec2text.command import import_vec2text
+    from unembed_text.methods.vec2text.command import import_vec2text
 
     return import_vec2text

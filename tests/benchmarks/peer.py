@@ -171,7 +171,7 @@ def main() -> None:
     import torch
 
     import unembed
-    from unembed_text.vec2text.importing import import_pair
+    from unembed_text.methods.vec2text.importing import import_pair
 
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as place:

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from unembed import load, read_passages
-from unembed.effort import EFFORTS, Effort
-from unembed.evaluation import evaluate
+from unembed.engine.effort import EFFORTS, Effort
+from unembed.inversion.evaluation import evaluate
 
 SETTINGS = {  # beside the inverter's own efforts
     "wide": Effort(steps=30, beam=16, branch=16, patience=6, max_queries=5000),

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 
 from unembed import load
-from unembed.inverter import Inverter
-from unembed_text.embedders import minilm
-from unembed_text.inverters import build_inverter, build_network
+from unembed.inversion.inverter import Inverter
+from unembed_text.embedders.local import minilm
+from unembed_text.methods.closed.checkpoint import build_inverter, build_network
 from unembed_text.plugin import WEIGHTS
 
 T5 = {

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from unembed.config import parse
-from unembed.registry import modality
+from unembed.registry.discovery import modality
 from unembed.training import TrainConfig, Trainer
 from unembed.training.report import peak_tflops
 from unembed_text.plugin import WEIGHTS

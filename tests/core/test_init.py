@@ -80,7 +80,18 @@ def test_import_loads_nothing_heavy() -> None:
     assert fresh(f"import sys, unembed; print([m for m in {heavy.split()} if m in sys.modules])") == "[]"
 
 
-@pytest.mark.parametrize("first", ["loop", "evaluation", "fingerprinting", "registry", "cli", "training", "testing"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "engine.loop",
+        "inversion.evaluation",
+        "checkpoints.fingerprint",
+        "registry.opening",
+        "cli",
+        "training",
+        "testing",
+    ],
+)
 def test_functions_win_over_modules_whatever_is_imported_first(first) -> None:
     names = "search evaluate fingerprint load plugins"
     code = f"import unembed.{first}, unembed; print(*(callable(getattr(unembed, n)) for n in {names.split()}))"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unembed.precision import bfloat16_is_fast
+from unembed.devices import bfloat16_is_fast
 
 
 @pytest.mark.parametrize("name", ["_is_avx512_bf16_supported", "_is_amx_tile_supported"])

@@ -2,7 +2,7 @@
 
 import torch
 
-from unembed_image.augmentation import varied
+from unembed_image.methods.flow.augmentation import varied
 
 DRAW = torch.Generator().manual_seed(1)
 IMAGES = torch.rand(64, 3, 16, 16, generator=DRAW)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from unembed.loop import search
-from unembed_image.editor import Edit
-from unembed_image.network import ImageNetwork
+from unembed.engine.loop import search
+from unembed_image.methods.flow.edits import Edit
+from unembed_image.networks.network import ImageNetwork
 
 DRAW = torch.Generator().manual_seed(1)
 

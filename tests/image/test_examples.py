@@ -17,9 +17,9 @@ from PIL import Image
 from unembed.config import parse, read_toml
 from unembed.training import TrainConfig
 from unembed_image.codec import ImageCodec
-from unembed_image.embedders import ImageEmbedder
-from unembed_image.models import clip
-from unembed_image.recipe import ImageRecipeConfig
+from unembed_image.embedders.base import ImageEmbedder
+from unembed_image.embedders.models import clip
+from unembed_image.methods.flow.recipe import ImageRecipeConfig
 
 from .conftest import pictures
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 import unembed
-from unembed import registry
-from unembed.metering import forecast
+from unembed.costs.forecast import forecast
+from unembed.registry import discovery
 from unembed.testing import check_inverter
 from unembed.testing.checks import PLUGIN
 from unembed.testing.suite import Suite
 from unembed_image import plugin
-from unembed_image.inverters import build_inverter
-from unembed_image.models import efficientnet_lite0
-from unembed_image.network import ImageNetwork
+from unembed_image.embedders.models import efficientnet_lite0
+from unembed_image.methods.flow.checkpoint import build_inverter
+from unembed_image.networks.network import ImageNetwork
 
 from .conftest import pictures
 
@@ -86,7 +86,7 @@ def test_edits_climb_further(trained) -> None:
 
 
 def test_the_plugin_conforms() -> None:
-    Suite(PLUGIN, lambda: (registry.plugin("image"),)).require(None)
+    Suite(PLUGIN, lambda: (discovery.plugin("image"),)).require(None)
 
 
 @pytest.mark.slow

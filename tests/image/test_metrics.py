@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from unembed.interfaces import Embedder
+from unembed.contract.embedder import Embedder
 from unembed_image.codec import ImageCodec
-from unembed_image.embedders import same_classes
+from unembed_image.embedders.base import same_classes
 from unembed_image.metrics import Agreement, Divergence, Look, Pixels, Psnr, Retrieval, Ssim
 
 PIXELS = Pixels(ImageCodec(16))

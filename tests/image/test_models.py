@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 import unembed
 from unembed_image import plugin
 from unembed_image.codec import ImageCodec
-from unembed_image.embedders import same_classes
+from unembed_image.embedders.base import same_classes
 
 from .conftest import pictures
 
@@ -143,7 +143,7 @@ def test_a_layer_is_heard_in_a_compiled_model_and_each_time_anew() -> None:
 def test_folded_batch_norms_change_nothing(monkeypatch) -> None:
     signals = ImageCodec(64).encode(PICTURES)
     folded = load("efficientnet-lite0")
-    monkeypatch.setattr("unembed_image.models._fold", lambda model: None)
+    monkeypatch.setattr("unembed_image.embedders.models._fold", lambda model: None)
     plain = load("efficientnet-lite0")
     norms = [[isinstance(m, torch.nn.BatchNorm2d) for m in box.backbone.model.modules()] for box in (folded, plain)]
     assert not any(norms[0]) and any(norms[1])

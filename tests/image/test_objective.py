@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from unembed_image.network import ImageNetwork
-from unembed_image.objective import ImageObjective
+from unembed_image.methods.flow.objective import ImageObjective
+from unembed_image.networks.network import ImageNetwork
 
 DRAW = torch.Generator().manual_seed(1)
 TARGET, SIGNALS = torch.rand(3, 8, generator=DRAW), torch.rand(3, 3, 16, 16, generator=DRAW)

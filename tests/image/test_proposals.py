@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from unembed_image.network import ImageNetwork
-from unembed_image.proposals import corrections, guesses
+from unembed_image.methods.flow.proposals import corrections, guesses
+from unembed_image.networks.network import ImageNetwork
 
 DRAW = torch.Generator().manual_seed(1)
 TARGET, SIGNALS = torch.rand(3, 8, generator=DRAW), torch.rand(3, 3, 16, 16, generator=DRAW)

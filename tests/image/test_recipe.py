@@ -7,11 +7,11 @@ import torch
 
 import unembed
 from unembed.config import read_toml
-from unembed.registry import modality
+from unembed.registry.discovery import modality
 from unembed.testing.checks import TRAINING
 from unembed.testing.checks.training import Training
 from unembed.testing.suite import Suite
-from unembed_image.recipe import ImageRecipe
+from unembed_image.methods.flow.recipe import ImageRecipe
 
 PLACES = ("embedder", "train", "validation")
 

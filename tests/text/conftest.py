@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel, T5ForConditionalGeneration
 
-from unembed_text.cache import Cache
-from unembed_text.codec import TextCodec
-from unembed_text.embedders import minilm
-from unembed_text.inverters import build_network, save_network
-from unembed_text.vec2text.importing import import_pair
+from unembed_text.codecs.wordpiece import TextCodec
+from unembed_text.decoder.cache import Cache
+from unembed_text.embedders.local import minilm
+from unembed_text.methods.closed.checkpoint import build_network, save_network
+from unembed_text.methods.vec2text.importing import import_pair
 
 SHARED = Path(__file__).parents[3] / "shared"
 SMALL = {

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from unembed.errors import InputError
-from unembed.passages import read_passages
+from unembed.sources.passages import read_passages
 
 
 def test_encode_gives_the_embedders_own_ids(codec) -> None:

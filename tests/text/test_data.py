@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unembed.errors import ConfigError
-from unembed_text.data import TextsConfig, Windows, read_windows
+from unembed_text.sources.windows import TextsConfig, Windows, read_windows
 
 PASSAGES = ["one two three. four five six seven! eight", "alpha beta gamma delta", "x? y z w v u t s r q p o n m l"]
 

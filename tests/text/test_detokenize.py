@@ -2,7 +2,7 @@
 
 import pytest
 
-from unembed_text.detokenize import detokenize, join_pieces
+from unembed_text.codecs.detokenize import detokenize, join_pieces
 
 NATURAL = [
     "the patient was given 20 mg",

@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from unembed_text.edits import SPAN, edits
-from unembed_text.network import InversionNetwork, Special
+from unembed_text.methods.closed.edits import SPAN, edits
+from unembed_text.methods.closed.network import InversionNetwork, Special
 
 VOCABULARY = 14
 T5 = {

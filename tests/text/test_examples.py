@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from unembed.passages import read_passages
+from unembed.sources.passages import read_passages
 
 PROGRAM = Path(__file__).parents[2] / "examples/write_texts.py"
 

@@ -8,10 +8,10 @@ import pytest
 
 CHECK = """
 import torch
-from unembed_text.attention import attend, merge_heads, split_heads
-from unembed_text.fused import fits, fused_attention
-from unembed_text.fused_linear import fits as products, fused_linear, fused_sum
-from unembed_text.fused_decoding import append, beam_attention, likeliest, logsumexp, lone_attention, single_attention
+from unembed_text.decoder.attention import attend, merge_heads, split_heads
+from unembed_text.kernels.attention import fits, fused_attention
+from unembed_text.kernels.linear import fits as products, fused_linear, fused_sum
+from unembed_text.kernels.decoding import append, beam_attention, likeliest, logsumexp, lone_attention, single_attention
 
 torch.manual_seed(0)
 device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from unembed_text.generation import children, nearby
-from unembed_text.network import InversionNetwork, Special
+from unembed_text.decoder.beams import children, nearby
+from unembed_text.methods.closed.network import InversionNetwork, Special
 
 T5 = {
     "d_model": 16,

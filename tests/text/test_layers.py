@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unembed_text.layers import drop, folded, joined, rectified, weights_of
+from unembed_text.decoder.blocks import drop, folded, joined, rectified, weights_of
 
 
 def seed(value: int) -> torch.Tensor:
@@ -42,7 +42,7 @@ def test_drop_passes_gradients_where_it_passes_numbers() -> None:
 
 @pytest.fixture
 def trainable():
-    from unembed_text.network import InversionNetwork, Special
+    from unembed_text.methods.closed.network import InversionNetwork, Special
 
     t5 = {
         "d_model": 32,

@@ -4,11 +4,11 @@ import pytest
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-import unembed_text.attention as attention
-from unembed_text import layers
-from unembed_text.generation import WARMTH, beam_search, sample
-from unembed_text.inverters import BROAD, NetworkCorrector
-from unembed_text.network import InversionNetwork, Special
+import unembed_text.decoder.attention as attention
+from unembed_text.decoder import blocks as layers
+from unembed_text.decoder.beams import WARMTH, beam_search, sample
+from unembed_text.methods.closed.checkpoint import BROAD, NetworkCorrector
+from unembed_text.methods.closed.network import InversionNetwork, Special
 
 T5 = {
     "d_model": 32,

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import unembed
-import unembed_text.recipe as recipe_module
+import unembed_text.methods.closed.recipe as recipe_module
 from unembed.errors import ConfigError
-from unembed_text.recipe import TextRecipe
+from unembed_text.methods.closed.recipe import TextRecipe
 
 TEXTS = ["the cat sat on the mat. it was warm there and nobody minded", "one two three four five six seven", "why not?"]
 

@@ -5,10 +5,10 @@ import torch
 from tests.text.test_network import T5
 from torch.nn import functional as F
 
-from unembed_text import screening
-from unembed_text.edits import edits
-from unembed_text.network import InversionNetwork, Special
-from unembed_text.screening import screened_edits
+from unembed_text.methods.closed import surrogate as screening
+from unembed_text.methods.closed.edits import edits
+from unembed_text.methods.closed.network import InversionNetwork, Special
+from unembed_text.methods.closed.surrogate import screened_edits
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import torch
 
-from unembed_text.vocabulary import spell, transplant
+from unembed_text.methods.closed.vocabulary import spell, transplant
 
 PIECES = {"<pad>": 0, "</s>": 1, "<unk>": 2, "▁the": 3, "▁Paris": 4, "ing": 5, "▁trans": 6, "form": 7, ",": 8}
 

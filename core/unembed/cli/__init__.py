@@ -37,14 +37,14 @@ class Root(click.Group):
     """The built-in commands, then those of plugins; a plugin's command is imported when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        from unembed.registry import commands
+        from unembed.registry.discovery import commands
 
         return sorted({*self.commands, *commands()})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in self.commands:
             return self.commands[name]
-        from unembed.registry import command
+        from unembed.registry.discovery import command
 
         offered = command(name)
         return None if offered is None else offered.load()

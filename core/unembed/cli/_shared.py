@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from unembed.defaults import EFFORT, INVERTER
-from unembed.effort import EFFORTS
+from unembed.engine.effort import EFFORTS
 from unembed.errors import InputError
 
 if TYPE_CHECKING:
-    from unembed.inverter import Inverter
-    from unembed.loop import Step
+    from unembed.engine.loop import Step
+    from unembed.inversion.inverter import Inverter
 
 __all__ = ["announce", "json_lines", "metered", "open_inverter", "progress", "read_inputs", "search_options"]
 
@@ -55,7 +55,7 @@ def open_inverter(name: str, *, device: str | None, embedder: str | None = None)
     """The inverter of that name, as `unembed.load` gives it."""
     import torch
 
-    from unembed.registry import load
+    from unembed.registry.opening import load
 
     model = load(name, device=device, embedder=embedder)
     if model.embedder.device.type == "cuda":
@@ -67,8 +67,8 @@ def open_inverter(name: str, *, device: str | None, embedder: str | None = None)
 
 def read_inputs(model: "Inverter", data: Path, column: str | None) -> list[Any]:
     """The objects of a file or folder, read as the inverter's modality says: without one, as passages."""
-    from unembed.passages import read_passages
-    from unembed.registry import modality_of
+    from unembed.registry.discovery import modality_of
+    from unembed.sources.passages import read_passages
 
     kind = modality_of(model)
     return read_passages(data, column=column) if kind is None else kind.read(data, column=column)

@@ -6,7 +6,7 @@ import click
 
 from unembed.cli._shared import open_inverter, progress, read_inputs
 from unembed.defaults import EFFORT, SAMPLES
-from unembed.effort import EFFORTS
+from unembed.engine.effort import EFFORTS
 from unembed.errors import InputError
 
 __all__ = ["calibrate"]
@@ -44,14 +44,14 @@ def calibrate(
 
     What is learnt is written to the checkpoint's manifest; `invert` then prints a confidence with each result.
     """
-    from unembed.checkpoint import read_manifest, write_manifest
+    from unembed.checkpoints.manifest import read_manifest, write_manifest
 
     manifest = read_manifest(checkpoint)
     import torch
 
-    from unembed.calibration import calibrate as fit
-    from unembed.evaluation import evaluate
-    from unembed.interfaces import SequenceCodec
+    from unembed.contract.codec import SequenceCodec
+    from unembed.inversion.calibration import calibrate as fit
+    from unembed.inversion.evaluation import evaluate
 
     model = open_inverter(str(checkpoint), device=device)
     objects = read_inputs(model, data, column)

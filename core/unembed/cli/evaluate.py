@@ -42,8 +42,8 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Embed what --data holds, invert the embeddings and compare."""
-    from unembed.evaluation import evaluate as measure
-    from unembed.interfaces import SequenceCodec
+    from unembed.contract.codec import SequenceCodec
+    from unembed.inversion.evaluation import evaluate as measure
 
     model = open_inverter(inverter, device=device, embedder=embedder)
     objects = read_inputs(model, data, column)
@@ -55,7 +55,7 @@ def evaluate(
         raise InputError(f"--max-tokens is for sequences; inverter {inverter!r} inverts something else")
     search = model.settings(effort, steps=steps, beam=beam, max_queries=max_queries)
     if dry_run:
-        from unembed.metering import forecast
+        from unembed.costs.forecast import forecast
 
         tokens = max_tokens or (model.codec.width if isinstance(model.codec, SequenceCodec) else 0)
         announce(forecast(model, len(signals), tokens=tokens, effort=search), as_json)

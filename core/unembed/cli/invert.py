@@ -10,8 +10,8 @@ from unembed.cli._shared import announce, json_lines, metered, open_inverter, pr
 from unembed.errors import InputError
 
 if TYPE_CHECKING:
-    from unembed.effort import Effort
-    from unembed.inverter import Inverter
+    from unembed.engine.effort import Effort
+    from unembed.inversion.inverter import Inverter
 
 __all__ = ["invert"]
 
@@ -48,10 +48,10 @@ def invert(
         raise InputError("give either texts or files to embed and invert, or a file of --vectors")
     if column is not None and vectors is None:
         raise InputError("--column belongs to --vectors")
-    from unembed.vectors import read_vectors
+    from unembed.sources.vectors import read_vectors
 
     given: Any = None if vectors is None else read_vectors(vectors, name=column)
-    from unembed.registry import modality_of
+    from unembed.registry.discovery import modality_of
 
     model = open_inverter(inverter, device=device, embedder=embedder)
     kind = modality_of(model)
@@ -128,8 +128,8 @@ def _known(value: float) -> float | None:
 
 
 def _forecast(model: "Inverter", inputs: tuple[str, ...], given: Any, search: "Effort") -> dict[str, Any]:
-    from unembed.interfaces import SequenceCodec
-    from unembed.metering import forecast
+    from unembed.contract.codec import SequenceCodec
+    from unembed.costs.forecast import forecast
 
     codec, count = model.codec, len(inputs) if given is None else len(given)
     tokens = codec.width if isinstance(codec, SequenceCodec) else 0
@@ -140,7 +140,7 @@ def _forecast(model: "Inverter", inputs: tuple[str, ...], given: Any, search: "E
 
 def _note_cuts(model: "Inverter", inputs: tuple[str, ...]) -> None:
     """Say on standard error which inputs the embedder doesn't see to their end."""
-    from unembed.interfaces import SequenceCodec
+    from unembed.contract.codec import SequenceCodec
 
     codec = model.codec
     if isinstance(codec, SequenceCodec):

@@ -12,7 +12,7 @@ __all__ = ["new_plugin"]
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to write.  [default: unembed_NAME]")
 def new_plugin(name: str, out: Path | None) -> None:
     """Write a package for a plugin called NAME: complete, trainable and tested, with a toy signal to replace."""
-    from unembed.scaffolding import write_plugin
+    from unembed.registry.scaffolding import write_plugin
 
     folder = write_plugin(name, out)
     click.echo(f"{folder} is written; next:\n  cd {folder}\n  pip install -e '.[test]'\n  unembed train train.toml")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from unembed.registry import PluginInfo
+    from unembed.registry.specs import PluginInfo
 
 __all__ = ["plugins"]
 
@@ -15,8 +15,8 @@ __all__ = ["plugins"]
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a plugin on standard output.")
 def plugins(as_json: bool) -> None:
     """List the installed plugins and what each offers."""
-    from unembed.registry import KINDS
-    from unembed.registry import plugins as installed
+    from unembed.registry.discovery import KINDS
+    from unembed.registry.discovery import plugins as installed
 
     for plugin in installed():
         if as_json:
@@ -32,7 +32,7 @@ def plugins(as_json: bool) -> None:
 
 
 def _row(plugin: "PluginInfo") -> dict[str, Any]:
-    from unembed.registry import KINDS
+    from unembed.registry.discovery import KINDS
 
     offers = {kind: [{"name": spec.name, "summary": spec.summary} for spec in getattr(plugin, kind)] for kind in KINDS}
     error = None if plugin.error is None else f"{type(plugin.error).__name__}: {plugin.error}"

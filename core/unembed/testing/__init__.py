@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unembed.inverter import Inverter
+from unembed.inversion.inverter import Inverter
 from unembed.testing.checks import INVERTER, PLUGIN, TRAINING
 from unembed.testing.checks.training import Training
 from unembed.testing.suite import Outcome, Suite
@@ -57,7 +57,8 @@ def check_plugin(name: str, *, config: Path | None = None) -> dict[str, list[Out
     Its inverters are checked on their codec's probes. With the `config` of a training its recipe is checked, and the
     inverter that it would train as it is at the start. Raises UnknownNameError, or ConfigError for a wrong config.
     """
-    from unembed.registry import load, plugin
+    from unembed.registry.discovery import plugin
+    from unembed.registry.opening import load
 
     info = plugin(name)
     package = Suite(PLUGIN, lambda: (info,))
@@ -84,7 +85,7 @@ def _inverter_suite(make: Callable[[], Inverter], objects: Sequence[Any] | None)
 
 def _training(path: Path) -> Training:
     from unembed.config import parse, read_toml
-    from unembed.registry import modality
+    from unembed.registry.discovery import modality
     from unembed.training.config import TrainConfig
 
     config = parse(TrainConfig, read_toml(path), str(path))

@@ -12,15 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unembed.checkpoint import Manifest, load_checkpoint, save_checkpoint
+from unembed.checkpoints.fingerprint import fingerprint
+from unembed.checkpoints.manifest import Manifest
+from unembed.checkpoints.tensors import load_checkpoint, save_checkpoint
 from unembed.config import Config, parse
+from unembed.contract.codec import SequenceCodec
+from unembed.contract.embedder import Embedder
+from unembed.contract.metric import Metric
+from unembed.contract.proposers import Corrector, Hypothesizer
 from unembed.errors import InputError
-from unembed.fingerprinting import fingerprint
-from unembed.hooks import hookimpl
-from unembed.interfaces import Corrector, Embedder, Hypothesizer, SequenceCodec
-from unembed.inverter import Inverter
-from unembed.metrics import Metric, mean
-from unembed.registry import EmbedderSpec, InverterSpec, Modality
+from unembed.inversion.bootstrap import mean
+from unembed.inversion.inverter import Inverter
+from unembed.registry.hooks import hookimpl
+from unembed.registry.specs import EmbedderSpec, InverterSpec, Modality
 from unembed.training.recipe import Recipe
 
 __all__ = ["LETTERS", "ToyCodec", "ToyEmbedder", "ToyRecipe", "toy_inverter", "words"]

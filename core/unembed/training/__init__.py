@@ -22,7 +22,7 @@ def train(path: Path, *, resume: bool = False, overrides: Sequence[str] = ()) ->
     config's `output`. Under `accelerate launch` or `torchrun` every process takes batches of its own, and
     gradients are averaged. Raises ConfigError for a wrong file or value.
     """
-    from unembed.registry import modality
+    from unembed.registry.discovery import modality
 
     config = parse(TrainConfig, read_toml(path, overrides), str(path))
     device = torch.device(config.device or _own_device())

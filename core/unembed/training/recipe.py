@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unembed.interfaces import Embedder
-from unembed.inverter import Inverter
+from unembed.contract.embedder import Embedder
+from unembed.inversion.inverter import Inverter
 
 __all__ = ["Recipe"]
 

@@ -27,7 +27,6 @@ log = logging.getLogger("unembed.training")
 
 LONG = 10.0  # seconds without a word
 
-
 OnEvent = Callable[[str, int, dict[str, Any]], None]
 
 

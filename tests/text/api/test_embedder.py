@@ -17,9 +17,9 @@ from unembed import fingerprint, load, load_checkpoint, load_embedder, save_chec
 from unembed.cli import _run
 from unembed.errors import CostLimitError, EmbedderMismatchError, InputError, ServiceError
 from unembed.testing import check_inverter
-from unembed_text.api import embedder as module
-from unembed_text.api.services import Model, Service
-from unembed_text.vec2text.importing import import_pair
+from unembed_text.embedders.api import embedder as module
+from unembed_text.embedders.api.services import Model, Service
+from unembed_text.methods.vec2text.importing import import_pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from unembed_text.api.limits import RateLimiter
+from unembed_text.embedders.api.limits import RateLimiter
 
 
 class Clock:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from unembed.errors import InputError
-from unembed_text.vec2text.codec import T5Codec
+from unembed_text.codecs.t5 import T5Codec
 
 TEXTS = ["hello there", "what time is it?", "a {brace} and 日本", "hello , there", "tea", "two  spaces"]
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from unembed_text.network import Special, stored_for
-from unembed_text.recording import Recording
-from unembed_text.vec2text.generation import beam_search
-from unembed_text.vec2text.network import GuessNetwork
+from unembed_text.decoder.graphs import Recording
+from unembed_text.methods.closed.network import Special, stored_for
+from unembed_text.methods.vec2text.beams import beam_search
+from unembed_text.methods.vec2text.network import GuessNetwork
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PAD, END = 0, 1
@@ -51,7 +51,7 @@ def made(seed: int) -> GuessNetwork:
 @torch.no_grad()
 def test_beam_search_equals_a_literal_one(beams, recorded, monkeypatch) -> None:
     if recorded:  # as on a GPU
-        monkeypatch.setattr("unembed_text.network.records", lambda *shape: True)
+        monkeypatch.setattr("unembed_text.methods.closed.network.records", lambda *shape: True)
         turned = Recording._turned
         monkeypatch.setattr(Recording, "_turned", lambda self, first: (turned(self, first), turned(self, first))[1])
     network = made(beams)
@@ -84,7 +84,7 @@ def test_searches_of_several_sizes_share_a_recording(beams, monkeypatch) -> None
     turns = []
     turn = Recording.turn
     monkeypatch.setattr(Recording, "turn", lambda self, first: turns.append(self) or turn(self, first))
-    monkeypatch.setattr("unembed_text.network.records", lambda *shape: True)
+    monkeypatch.setattr("unembed_text.methods.closed.network.records", lambda *shape: True)
     for batch, wanted in zip(batches, plain, strict=True):
         assert torch.equal(beam_search(network, *batch, beams=beams, length=20), wanted)
     assert len(set(turns)) == 1

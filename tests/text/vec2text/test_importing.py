@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5ForConditionalGeneration
 
 from unembed import load
-from unembed.checkpoint import load_checkpoint
+from unembed.checkpoints.tensors import load_checkpoint
 from unembed.cli import _run
 from unembed.errors import CheckpointError, EmbedderMismatchError, InputError
-from unembed_text.vec2text.importing import import_pair
-from unembed_text.vec2text.migrations import migrated
+from unembed_text.methods.vec2text.importing import import_pair
+from unembed_text.methods.vec2text.migrations import migrated
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,9 +8,9 @@ import torch
 
 from unembed import cosine, load
 from unembed.testing import check_inverter
-from unembed_text.network import Special
-from unembed_text.vec2text.importing import import_pair
-from unembed_text.vec2text.network import as_read
+from unembed_text.methods.closed.network import Special
+from unembed_text.methods.vec2text.importing import import_pair
+from unembed_text.methods.vec2text.network import as_read
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

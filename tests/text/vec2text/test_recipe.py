@@ -11,8 +11,8 @@ from unembed import load
 from unembed.config import parse, read_toml
 from unembed.errors import ConfigError
 from unembed.training import TrainConfig, train
-from unembed_text.pretrained import read_t5
-from unembed_text.vec2text.recipe import PairRecipe
+from unembed_text.methods.vec2text.recipe import PairRecipe
+from unembed_text.sources.t5 import read_t5
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
+from unembed.contract.codec import SequenceCodec
 from unembed.errors import InputError
-from unembed.interfaces import SequenceCodec
-from unembed.inverter import Inverter
+from unembed.inversion.inverter import Inverter
 from unembed.testing.checks._tools import equal, refused
 from unembed.testing.suite import check
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from unembed.inverter import Inverter
+from unembed.inversion.inverter import Inverter
 from unembed.testing.checks._tools import close, equal
 from unembed.testing.checks.codec import codec_gives_rows_of_one_shape
 from unembed.testing.suite import check

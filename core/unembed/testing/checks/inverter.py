@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from unembed.engine.loop import search
 from unembed.errors import InputError
-from unembed.inverter import Inverter
-from unembed.loop import search
+from unembed.inversion.inverter import Inverter
 from unembed.testing.checks._tools import Spy, close, equal, refused
 from unembed.testing.checks.embedder import (
     embedder_counts_its_queries,

@@ -8,8 +8,8 @@ from importlib.metadata import packages_distributions
 
 import torch
 
-from unembed.inverter import Inverter
-from unembed.registry import PluginInfo
+from unembed.inversion.inverter import Inverter
+from unembed.registry.specs import PluginInfo
 from unembed.testing.checks._tools import equal
 from unembed.testing.suite import check
 

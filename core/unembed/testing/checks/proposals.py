@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unembed.interfaces import Editor
-from unembed.inverter import Inverter
+from unembed.contract.proposers import Editor
+from unembed.inversion.inverter import Inverter
 from unembed.testing.checks._tools import corrections, equal, generator, guesses, state
 from unembed.testing.checks.embedder import embedder_repeats_itself
 from unembed.testing.suite import check

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unembed.checkpoint import read_manifest
+from unembed.checkpoints.manifest import read_manifest
 from unembed.errors import ConfigError
-from unembed.registry import Modality, open_checkpoint
+from unembed.registry.opening import open_checkpoint
+from unembed.registry.specs import Modality
 from unembed.testing.checks._tools import close, equal, refused
 from unembed.testing.suite import check
 from unembed.training.recipe import Recipe

@@ -1,0 +1,56 @@
+"""Telling embedders apart by what they answer to a few fixed inputs."""
+
+import hashlib
+import json
+from typing import Any
+
+import torch
+
+from unembed.contract.codec import Codec
+from unembed.contract.embedder import Embedder
+
+__all__ = ["fingerprint", "same"]
+
+_DIMENSIONS = 16
+_SUMS = 4
+
+
+def fingerprint(embedder: Embedder, codec: Codec) -> dict[str, Any]:
+    """The first values of the embeddings of `codec.probes`, sums over all of them, lengths, and a short hash as a name.
+
+    The sums, weighted by sines, tell apart embeddings that are zero nearly everywhere, the first values included.
+    """
+    vectors = embedder.embed(codec.encode(list(codec.probes))).double().cpu()
+    place, wave = torch.arange(1, vectors.shape[1] + 1), torch.arange(1, _SUMS + 1) * (1 + 5**0.5) / 2
+    sums = vectors @ torch.sin(place[:, None] * wave).double()
+    values = [[round(x, 3) for x in row[:_DIMENSIONS].tolist()] for row in vectors]
+    rounded = [[round(x, 3) for x in row.tolist()] for row in sums]
+    digest = hashlib.sha256(
+        json.dumps([[round(x, 1) + 0.0 for x in row] for table in (values, rounded) for row in table]).encode()
+    )
+    return {
+        "hash": digest.hexdigest()[:12],
+        "dimension": embedder.dimension,
+        "values": values,
+        "sums": rounded,
+        "lengths": [round(x, 3) for x in vectors.norm(dim=1).tolist()],
+    }
+
+
+def same(a: dict[str, Any], b: dict[str, Any], *, tolerance: float = 0.01) -> bool:
+    """Whether two fingerprints are of one embedder; half precision and other hardware still agree.
+
+    A number may differ by `tolerance` times itself, its embedding's length or 1, whichever is greatest. Old checkpoints
+    lack sums, which are then taken to agree, or lengths.
+    """
+    if a["dimension"] != b["dimension"]:
+        return False
+    lengths = a.get("lengths") or b.get("lengths") or [1.0] * len(a["values"])
+    return all(_near(a[key], b[key], lengths, tolerance) for key in ("values", "sums") if key in a and key in b)
+
+
+def _near(a: list[list[float]], b: list[list[float]], lengths: list[float], tolerance: float) -> bool:
+    if not len(a) == len(b) == len(lengths):
+        return False
+    rows = zip(a, b, lengths, strict=True)
+    return all(abs(x - y) <= tolerance * max(1, n, abs(x)) for p, q, n in rows for x, y in zip(p, q, strict=True))

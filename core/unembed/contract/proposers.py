@@ -1,0 +1,113 @@
+"""The two learned parts, and editors."""
+
+from abc import ABC, abstractmethod
+from typing import final
+
+import torch
+from torch import Tensor
+
+from unembed.contract.embedder import on_device
+from unembed.defaults import REACH
+from unembed.errors import PluginError
+
+__all__ = ["Corrector", "Editor", "Hypothesizer"]
+
+
+class Hypothesizer(ABC):
+    """The first guess: a target in, a few signals out, in one forward pass (zero steps).
+
+    One that can guess with less work what is to be corrected names another as its `starter`, which then does so.
+    """
+
+    starter: "Hypothesizer | None" = None
+
+    @final
+    @torch.no_grad()
+    def hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return `count` signals for each target `[N, D]`, best first, as `[N, count, ...]`.
+
+        Rows of one target may repeat. Randomness, if any, comes from `generator` alone.
+        """
+        with on_device(target.device):
+            signals = self._hypothesize(target, count, generator)
+        return _counted(self, signals, len(target), count)
+
+    @abstractmethod
+    def _hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None) -> Tensor: ...
+
+
+class Corrector(ABC):
+    """The correction: a target, a hypothesis and its embedding in, better signals out."""
+
+    @final
+    @torch.no_grad()
+    def correct(
+        self,
+        target: Tensor,
+        hypothesis: Tensor,
+        embedding: Tensor,
+        count: int,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return `count` signals for each row, best first, as `[N, count, ...]`.
+
+        `target` and `embedding` (of the hypothesis) are `[N, D]`, `hypothesis` is `[N, ...]`.
+        """
+        with on_device(target.device):
+            signals = self._correct(target, hypothesis, embedding, count, generator)
+        return _counted(self, signals, len(target), count)
+
+    @abstractmethod
+    def _correct(
+        self,
+        target: Tensor,
+        hypothesis: Tensor,
+        embedding: Tensor,
+        count: int,
+        generator: torch.Generator | None,
+    ) -> Tensor: ...
+
+
+class Editor(Corrector):
+    """Small corrections that are tried and then put together: what several bring each, a combination may bring at once.
+
+    Of each the black box says what it does to the embedding. A search asks for `reach` times as many as it tries, as
+    it passes over those that it has met; an editor that draws them anew each time sets it to 1.
+    """
+
+    reach: int = REACH
+
+    @final
+    @torch.no_grad()
+    def combine(
+        self,
+        target: Tensor,
+        hypothesis: Tensor,
+        embedding: Tensor,
+        edits: Tensor,
+        answers: Tensor,
+        count: int,
+    ) -> Tensor:
+        """Return `count` signals for each row, `[N, count, ...]`, from K edits of each hypothesis.
+
+        Those are `edits` `[N, K, ...]` with the embeddings `answers` `[N, K, D]`; a row's edits may hold the
+        hypothesis itself, and what was combined from the others before. `target` and `embedding` (of the
+        hypothesis) are `[N, D]`.
+        """
+        with on_device(target.device):
+            signals = self._combine(target, hypothesis, embedding, edits, answers, count)
+        return _counted(self, signals, len(target), count)
+
+    @abstractmethod
+    def _combine(
+        self, target: Tensor, hypothesis: Tensor, embedding: Tensor, edits: Tensor, answers: Tensor, count: int
+    ) -> Tensor: ...
+
+
+def _counted(owner: object, signals: Tensor, rows: int, count: int) -> Tensor:
+    if signals.shape[:2] != (rows, count):
+        raise PluginError(
+            f"{type(owner).__name__} returned shape {tuple(signals.shape)}; "
+            f"the contract is [{rows}, {count}, ...]: rows, then candidates"
+        )
+    return signals

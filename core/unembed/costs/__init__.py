@@ -1,0 +1,1 @@
+"""What black boxes that charge cost."""

@@ -1,0 +1,1 @@
+"""The one loop, and the data that drive it."""

@@ -1,0 +1,1 @@
+"""Inverters, what they give back, and how good that is."""

@@ -1,0 +1,155 @@
+"""Finding plugins and what they offer. Nothing is imported before somebody asks."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from unembed.errors import (
+    PluginError,
+    UnknownNameError,
+)
+from unembed.registry import hooks
+from unembed.registry.specs import CommandSpec, Modality, PluginInfo
+
+if TYPE_CHECKING:
+    from unembed.inversion.inverter import Inverter
+
+__all__ = [
+    "command",
+    "commands",
+    "modality",
+    "modality_of",
+    "offered",
+    "offers",
+    "plugin",
+    "plugins",
+    "several",
+    "unknown",
+]
+
+GROUP = "unembed"
+
+KINDS = {"inverters": "inverter", "embedders": "embedder", "modalities": "modality", "commands": "command"}
+
+
+def plugins() -> tuple[PluginInfo, ...]:
+    """Every installed plugin, the broken ones with their error."""
+    return _discover(tuple(sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))))
+
+
+def plugin(name: str) -> PluginInfo:
+    """The installed plugin of that name, its entry point's; raises UnknownNameError."""
+    for found in plugins():
+        if found.name == name:
+            return found
+    known = ", ".join(found.name for found in plugins()) or "none"
+    raise UnknownNameError(f"no plugin {name!r} is installed; known: {known}")
+
+
+def modality(name: str) -> Modality:
+    """The modality of that name; raises UnknownNameError."""
+    found: Modality | None = offered("modalities", name)
+    if found is None:
+        raise unknown("modalities", name, "is its plugin installed?")
+    return found
+
+
+def modality_of(inverter: "Inverter") -> Modality | None:
+    """The modality of the inverter's embedder, or None where no plugin offers one of that name."""
+    found: Modality | None = offered("modalities", inverter.embedder.modality)
+    return found
+
+
+def commands() -> list[str]:
+    """The names of the commands that plugins offer."""
+    return sorted(offers("commands"))
+
+
+def command(name: str) -> CommandSpec | None:
+    """The plugins' command of that name, or None; raises PluginError where two plugins offer it."""
+    found: CommandSpec | None = offered("commands", name)
+    return found
+
+
+@cache
+def _discover(points: tuple[EntryPoint, ...]) -> tuple[PluginInfo, ...]:
+    found = tuple(_load_one(point) for point in points)
+    return tuple(replace(info, error=info.error or _clash(info, found)) for info in found)
+
+
+def _load_one(point: EntryPoint) -> PluginInfo:
+    """Load one plugin on its own manager, so that a broken one breaks nothing else."""
+    dist = point.dist
+    identity = (point.name, dist.name if dist else "unknown", dist.version if dist else "unknown", point.value)
+    manager = pluggy.PluginManager("unembed")
+    manager.add_hookspecs(hooks)
+    try:
+        manager.register(point.load(), name=point.name)
+        _check_names(manager)
+        hook = manager.hook
+        return PluginInfo(
+            *identity,
+            inverters=tuple(spec for specs in hook.register_inverters() for spec in specs),
+            embedders=tuple(spec for specs in hook.register_embedders() for spec in specs),
+            modalities=tuple(spec for specs in hook.register_modalities() for spec in specs),
+            commands=tuple(spec for specs in hook.register_commands() for spec in specs),
+        )
+    except (Exception, SystemExit) as error:  # a stranger's code: what it raises is kept, shown, raised when asked for
+        return PluginInfo(*identity, error=error)
+
+
+def _check_names(manager: pluggy.PluginManager) -> None:
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        known = ", ".join(name for name in vars(hooks) if name.startswith("register_"))
+        raise PluginError(f"{error}; the hooks are {known}") from error
+
+
+def _clash(info: PluginInfo, others: tuple[PluginInfo, ...]) -> PluginError | None:
+    """The error of a plugin that offers what another one offers too."""
+    for kind in KINDS:
+        for spec in getattr(info, kind):
+            owners = [other for other in others if spec.name in {found.name for found in getattr(other, kind)}]
+            if len(owners) > 1:
+                return several(kind, spec.name, owners)
+    return None
+
+
+def several(kind: str, name: str, owners: Sequence[PluginInfo]) -> PluginError:
+    named = " and ".join(f"{owner.distribution} ({owner.name})" for owner in owners)
+    both = "both " if len(owners) == 2 else ""
+    return PluginError(f"{KINDS[kind]} {name!r} is offered by {both}{named}; uninstall all but one of them")
+
+
+def offers(kind: str) -> dict[str, list[tuple[PluginInfo, Any]]]:
+    """Everything of one kind by name, each with the plugins that offer it."""
+    found: dict[str, list[tuple[PluginInfo, Any]]] = {}
+    for info in plugins():
+        for spec in getattr(info, kind):
+            found.setdefault(spec.name, []).append((info, spec))
+    return found
+
+
+def offered(kind: str, name: str) -> Any:
+    """The one spec of that name, or None; a name from two plugins is an error that names both."""
+    owners = offers(kind).get(name, [])
+    if len(owners) > 1:
+        raise several(kind, name, [info for info, _ in owners])
+    return owners[0][1] if owners else None
+
+
+def unknown(kind: str, name: str, more: str) -> Exception:
+    for info in plugins():
+        if info.error is not None and info.name == name.partition(":")[0]:
+            error = PluginError(f"plugin {info.name!r} of {info.distribution} failed to load: {info.error}")
+            error.__cause__ = info.error
+            return error
+    known = ", ".join(sorted(offers(kind))) or "none"
+    broken = ", ".join(info.name for info in plugins() if info.error is not None)
+    hint = f"; plugins that failed to load: {broken} (see `unembed plugins`)" if broken else ""
+    return UnknownNameError(f"no {KINDS[kind]} {name!r}; known: {known}; {more}{hint}")

@@ -1,0 +1,33 @@
+"""The hooks by which a plugin offers what it has. A plugin is an entry point of the group `unembed`."""
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Modality
+
+__all__ = ["hookimpl"]
+
+hookspec = pluggy.HookspecMarker("unembed")
+hookimpl = pluggy.HookimplMarker("unembed")
+
+
+@hookspec
+def register_inverters() -> "list[InverterSpec]":  # type: ignore[empty-body]
+    """Inverters that are ready to use under a name."""
+
+
+@hookspec
+def register_embedders() -> "list[EmbedderSpec]":  # type: ignore[empty-body]
+    """Black boxes that can be asked for by name, as `name` or `name:argument`."""
+
+
+@hookspec
+def register_modalities() -> "list[Modality]":  # type: ignore[empty-body]
+    """Kinds of signal: how to open their checkpoints and how to train on them."""
+
+
+@hookspec
+def register_commands() -> "list[CommandSpec]":  # type: ignore[empty-body]
+    """Commands of the command line, beside the built-in ones."""

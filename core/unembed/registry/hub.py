@@ -1,0 +1,24 @@
+"""Checkpoints from the Hugging Face hub."""
+
+from pathlib import Path
+
+from unembed.errors import MissingExtraError, UnknownNameError
+from unembed.registry.discovery import offers
+
+__all__ = ["from_hub"]
+
+
+def from_hub(name: str) -> Path:
+    """The folder of the checkpoint with the hub id `name`, downloaded if need be; raises UnknownNameError."""
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    except ImportError as error:
+        raise MissingExtraError("reading from the hub needs an extra: pip install 'unembed[text]'") from error
+    try:
+        return Path(snapshot_download(name))
+    except (RepositoryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError) as error:
+        known = ", ".join(sorted(offers("inverters"))) or "none"
+        raise UnknownNameError(
+            f"no inverter {name!r}: it is no folder here and the hub didn't give it; known names: {known}"
+        ) from error

@@ -1,0 +1,83 @@
+"""What a plugin offers, as data: a name, a summary and a factory."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unembed.sources.passages import read_passages
+
+if TYPE_CHECKING:
+    import click
+    import torch
+
+    from unembed.checkpoints.manifest import Manifest
+    from unembed.contract.embedder import Embedder
+    from unembed.inversion.inverter import Inverter
+    from unembed.inversion.results import Inversion
+    from unembed.training.recipe import Recipe
+
+__all__ = ["CommandSpec", "EmbedderSpec", "InverterSpec", "Modality", "PluginInfo"]
+
+
+@dataclass(frozen=True)
+class InverterSpec:
+    """An inverter under a name; `load(device)` builds it, and only then are weights and libraries read.
+
+    One with a `checkpoint`, which returns its folder, can be opened with another embedder than its own.
+    """
+
+    name: str
+    summary: str
+    load: "Callable[[torch.device], Inverter]"
+    checkpoint: "Callable[[], Path] | None" = None
+
+
+@dataclass(frozen=True)
+class EmbedderSpec:
+    """A black box, asked for as `name` or `name:argument`; `load(argument, device)` builds it."""
+
+    name: str
+    summary: str
+    load: "Callable[[str, torch.device], Embedder]"
+
+
+@dataclass(frozen=True)
+class Modality:
+    """A kind of signal: `open(folder, manifest, device)` a checkpoint, make a `recipe(table)` to train by.
+
+    `read(path, column=None)` gives the objects of a file or folder, passages unless said otherwise. Where objects
+    are no text, `write(folder, inverter, inputs, inversion)` leaves the results as files, whatever else is worth
+    looking at beside them, and returns the files of the results in order; `inputs` is None for vectors alone.
+    """
+
+    name: str
+    summary: str
+    open: "Callable[[Path, Manifest, torch.device], Inverter]"
+    recipe: "Callable[[Mapping[str, Any]], Recipe]"
+    read: Callable[..., list[Any]] = read_passages
+    write: "Callable[[Path, Inverter, Sequence[Any] | None, Inversion], list[Path]] | None" = None
+
+
+@dataclass(frozen=True)
+class CommandSpec:
+    """A command of the command line; `load()` gives the click command, and only then are libraries read."""
+
+    name: str
+    summary: str
+    load: "Callable[[], click.Command]"
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """One entry point: what it offers, and the error that kept it from loading or that it makes beside another."""
+
+    name: str
+    distribution: str
+    version: str
+    module: str
+    inverters: tuple[InverterSpec, ...] = ()
+    embedders: tuple[EmbedderSpec, ...] = ()
+    modalities: tuple[Modality, ...] = ()
+    commands: tuple[CommandSpec, ...] = ()
+    error: BaseException | None = field(default=None, compare=False)

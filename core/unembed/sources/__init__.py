@@ -1,0 +1,1 @@
+"""What vectors and passages are read from."""

@@ -1,0 +1,1 @@
+"""Image models as black boxes."""

@@ -1,0 +1,1 @@
+"""How networks for images are trained and opened."""

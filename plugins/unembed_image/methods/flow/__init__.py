@@ -1,0 +1,1 @@
+"""A denoiser, steered by a surrogate of the black box."""

@@ -1,0 +1,128 @@
+"""The networks as hypothesizer and corrector, bundled with the black box, the codec and the measures."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import unembed
+from unembed.checkpoints.tensors import Storage
+from unembed.contract.embedder import Embedder
+from unembed.contract.proposers import Corrector, Hypothesizer
+from unembed_image.codec import ImageCodec
+from unembed_image.embedders.base import ImageEmbedder
+from unembed_image.methods.flow.edits import Edit
+from unembed_image.methods.flow.proposals import corrections, guesses
+from unembed_image.metrics import image_metrics
+from unembed_image.networks.network import ImageNetwork
+
+__all__ = ["build_inverter", "image_embedder", "open_checkpoint", "save_network"]
+
+# Corrections climb fastest at first, edits go on where they stall; good first guesses stay ahead to the end.
+EFFORTS = {
+    "low": unembed.Effort(steps=2, beam=2, branch=2, guesses=4),
+    "medium": unembed.Effort(steps=5, beam=1, branch=8, guesses=16, edits=32),
+    "high": unembed.Effort(steps=20, beam=1, branch=8, guesses=32, edits=64, patience=6, max_queries=5000),
+    "max": unembed.Effort(steps=20, beam=1, branch=16, guesses=64, edits=320, patience=6, max_queries=10_000),
+}
+# What edits gain with CLIP's embeddings makes an image less like the original to others.
+CLIP_EFFORTS = EFFORTS | {"medium": unembed.Effort(steps=8, beam=2, branch=4, guesses=8)}
+LEAST, MOST = 0.97, 0.8  # times at which the first and the last candidate of a correction begin
+
+
+class Guess(Hypothesizer):
+    """Paintings of the target, each from other noise."""
+
+    def __init__(self, network: ImageNetwork) -> None:
+        self.network = network
+
+    def _hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
+        return guesses(self.network, target, count, generator)
+
+
+class Correct(Corrector):
+    """The hypothesis painted anew from little noise, then from more."""
+
+    def __init__(self, network: ImageNetwork) -> None:
+        self.network = network
+
+    def _correct(
+        self,
+        target: Tensor,
+        hypothesis: Tensor,
+        embedding: Tensor,
+        count: int,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        begin = torch.linspace(LEAST, MOST, count, device=target.device).expand(len(target), -1)
+        return corrections(self.network, target, hypothesis, embedding, begin, generator)
+
+
+def image_embedder(name: str, device: torch.device | str) -> ImageEmbedder:
+    """The embedder of that name; raises InputError unless it is one of this plugin's."""
+    found: Embedder = unembed.load_embedder(name, device=device)
+    if not isinstance(found, ImageEmbedder):
+        raise unembed.InputError(f"embedder {name!r} takes {found.modality}, not images from this plugin's embedders")
+    return found
+
+
+def build_inverter(
+    name: str, network: ImageNetwork, embedder: ImageEmbedder, independent: str | None = None
+) -> unembed.Inverter:
+    """Bundle the parts; `independent` names another embedder to measure by."""
+    codec = ImageCodec(network.size)
+    return unembed.Inverter(
+        name=name,
+        embedder=embedder,
+        hypothesizer=Guess(network),
+        corrector=Correct(network),
+        codec=codec,
+        editor=Edit(network),
+        metrics=image_metrics(codec, embedder, independent),
+        efforts=CLIP_EFFORTS if embedder.normalized else EFFORTS,
+    )
+
+
+def open_checkpoint(folder: Path, manifest: unembed.Manifest, device: torch.device) -> unembed.Inverter:
+    """The inverter of a checkpoint folder; raises CheckpointError."""
+    _, tensors = unembed.load_checkpoint(folder)
+    try:
+        network = ImageNetwork(**manifest.config)
+        network.load_state_dict(tensors)
+    except (TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise unembed.CheckpointError(f"{folder}: its manifest and its tensors disagree: {reason}") from error
+    embedder = image_embedder(manifest.embedder["name"], device)
+    return build_inverter(manifest.name, network.to(device).eval(), embedder, manifest.embedder.get("independent"))
+
+
+def save_network(
+    folder: Path,
+    network: ImageNetwork,
+    embedder: ImageEmbedder,
+    *,
+    name: str,
+    config: dict[str, Any],
+    training: dict[str, Any],
+    quality: dict[str, Any],
+    independent: str | None,
+    storage: Storage,
+) -> None:
+    """Write a checkpoint that `unembed.load` opens."""
+    manifest = unembed.Manifest(
+        modality="image",
+        name=name,
+        summary=f"images of {network.size} × {network.size} pixels from {embedder.name}",
+        config=config,
+        embedder={
+            "name": embedder.name,
+            "dimension": embedder.dimension,
+            "fingerprint": unembed.fingerprint(embedder, ImageCodec(network.size)),
+            "independent": independent,
+        },
+        versions={"unembed": unembed.__version__, "torch": torch.__version__},
+        training=training,
+        quality=quality,
+    )
+    unembed.save_checkpoint(folder, network.state_dict(), manifest, storage=storage)

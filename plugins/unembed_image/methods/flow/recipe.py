@@ -1,0 +1,145 @@
+"""Training an image inverter: pictures from folders or parquet files, and the network that learns to paint them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from unembed.checkpoints.tensors import Storage
+from unembed.config import Config, parse
+from unembed.errors import ConfigError
+from unembed.inversion.inverter import Inverter
+from unembed.training.recipe import Recipe
+from unembed_image.codec import ImageCodec, levels
+from unembed_image.files import read_images
+from unembed_image.methods.flow.augmentation import varied
+from unembed_image.methods.flow.checkpoint import build_inverter, image_embedder, save_network
+from unembed_image.methods.flow.objective import ImageObjective
+from unembed_image.methods.flow.proposals import corrections, guesses
+from unembed_image.networks.blocks import compiled
+from unembed_image.networks.denoiser import MULTIPLE
+from unembed_image.networks.network import ImageNetwork, Space
+
+__all__ = ["ImageRecipe", "ImageRecipeConfig"]
+
+MET = 1024  # images, at most, whose embeddings tell the network their mean and spread
+RESIDENT = 8_000_000_000  # bytes of training images, up to which they are held on the device
+
+
+class ImageRecipeConfig(Config):
+    """The `[recipe]` table."""
+
+    name: str = Field(description="of the inverter")
+    embedder: str = Field(description="the black box: `clip:…`, `features:…`, `probs:…` or `efficientnet-lite0`")
+    train: list[Path] = Field(min_length=1, description="folders of images, or .parquet files with a column `image`")
+    validation: list[Path] = Field(min_length=1)
+    held_out: int = Field(64, gt=0, description="validation images measured during training")
+    size: int = Field(64, ge=16, description="side of a signal in pixels")
+    width: int = Field(384, ge=64, multiple_of=64, description="the painter's, in its inner layers")
+    depth: int = Field(10, gt=0, description="of the painter's inner layers")
+    channels: int = Field(40, gt=0, description="the student's at full resolution; up to 8 times as many at lower ones")
+    space: Space = Field("plain", description="`log` for class probabilities")
+    independent: str | None = Field(None, description="another embedder, by which results are measured too")
+    batch: int = Field(128, gt=0)
+    vary: float = Field(0.3, ge=0, lt=1, description="how far training images are cut and their colours changed")
+    storage: Storage = "float16"
+    device: str
+    seed: int
+
+
+class ImageRecipe(Recipe):
+    """See `unembed.Recipe`. All training images are held in memory, as bytes at the inverter's resolution."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = config = parse(ImageRecipeConfig, options, "[recipe]")
+        if config.size % MULTIPLE:
+            raise ConfigError(f"[recipe] size: a multiple of {MULTIPLE}, not {config.size}")
+        torch.manual_seed(config.seed)
+        self.embedder = image_embedder(config.embedder, config.device)
+        self.codec = ImageCodec(config.size)
+        images = self.codec.encode_uint8([image for path in config.train for image in read_images(path)])
+        self.images = images.to(config.device) if images.nbytes <= RESIDENT else images
+        names = ("size", "width", "depth", "channels", "space")
+        self.config = {"dimension": self.embedder.dimension, **{name: getattr(config, name) for name in names}}
+        self.inner = ImageNetwork(**self.config)
+        self.work = _work(self.inner)
+        self.network = ImageObjective(self.inner).to(config.device)
+        self.inner.meet(self.embed(self._drawn(min(MET, len(self.images)), torch.Generator().manual_seed(config.seed))))
+
+    def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
+        return [self._drawn(self.options.batch, generator) for _ in range(count)]
+
+    def _drawn(self, count: int, generator: torch.Generator) -> Tensor:
+        pick = torch.randint(len(self.images), (count,), generator=generator)
+        pixels = self.images[pick.to(self.images.device)].to(self.options.device).float() / 255
+        return varied(pixels, self.options.vary, generator)
+
+    def embed(self, signals: Tensor) -> Tensor:
+        """Half precision on an accelerator: a large model's forward passes are what training waits for."""
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.embedder.device.type == "cuda"):
+            return self.embedder.embed(signals)
+
+    def scalars(self) -> dict[str, float]:
+        return self.network.tally.read()
+
+    def propose(
+        self,
+        target: Tensor,
+        hypothesis: Tensor | None,
+        embedding: Tensor | None,
+        signals: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        if hypothesis is None or embedding is None:
+            # As sharp as guesses are, and as soft as what the student is asked about on the way to them.
+            steps = int(torch.randint(1, 5, (), device=target.device, generator=generator))
+            return guesses(self.inner, target, 1, generator, steps)[:, 0]
+        half = len(target) // 2
+        begin = torch.rand(len(target), 1, device=target.device, generator=generator)
+        rows = (x[:half] for x in (target, hypothesis, embedding, begin))
+        made = corrections(self.inner, *rows, generator)[:, 0] if half else hypothesis[:0]
+        # The others go towards the photograph: the student learns what lies on the way that corrections should take.
+        return torch.cat([made, levels(torch.lerp(hypothesis, signals, begin[..., None, None])[half:])])
+
+    def compile(self) -> None:
+        compiled(self.inner)
+
+    def inverter(self) -> Inverter:
+        return build_inverter(self.options.name, self.inner, self.embedder, self.options.independent)
+
+    def held_out(self) -> list[tuple[str, list[Any]]]:
+        images = [image for path in self.options.validation for image in read_images(path)]
+        return [("images", self.codec.decode(self.codec.encode(images[: self.options.held_out])))]
+
+    def save(self, folder: Path, training: dict[str, Any], quality: dict[str, Any]) -> None:
+        save_network(
+            folder,
+            self.inner,
+            self.embedder,
+            name=self.options.name,
+            config=self.config,
+            training=training,
+            quality=quality,
+            independent=self.options.independent,
+            storage=self.options.storage,
+        )
+
+    def flops(self, signals: Tensor, corrected: bool) -> float:
+        return float(3 * sum(self.work) * len(signals))
+
+
+def _work(network: ImageNetwork) -> tuple[int, int]:
+    """Operations of a painting and of a student's answer."""
+    found, image = [], torch.zeros(1, 3, network.size, network.size)
+    for call in (
+        lambda: network.painter(image, torch.zeros(1), torch.zeros(1, network.dimension)),
+        lambda: network.student(image),
+    ):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            call()
+        found.append(counter.get_total_flops())
+    return found[0], found[1]

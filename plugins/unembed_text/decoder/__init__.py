@@ -1,0 +1,1 @@
+"""The transformer that reads embeddings and writes token ids."""

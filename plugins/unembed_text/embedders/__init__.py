@@ -1,0 +1,1 @@
+"""Text embedders as black boxes."""

@@ -1,0 +1,77 @@
+"""Embedders by name: `KIND:SOURCE?option=value&option=value`."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+from urllib.parse import parse_qsl
+
+import torch
+from pydantic import Field
+
+from unembed.config import Config, parse
+from unembed.errors import ConfigError, InputError
+from unembed_text.embedders.encoders import OnnxEmbedder, Pooling, TransformerEmbedder
+from unembed_text.embedders.local import LocalEmbedder, SentenceTransformerEmbedder
+
+__all__ = ["local_embedder", "split_options"]
+
+
+class LocalOptions(Config):
+    """What every model that runs here takes."""
+
+    prompt: str = ""
+    normalize: bool = False
+    max_tokens: int | None = Field(None, ge=2)
+
+
+class SentenceOptions(LocalOptions):
+    """Those of `st:`."""
+
+    truncate_dim: int | None = Field(None, ge=1)
+
+
+class TransformerOptions(LocalOptions):
+    """Those of `hf:`."""
+
+    pooling: Pooling = "mean"
+
+
+class OnnxOptions(LocalOptions):
+    """Those of `onnx:`."""
+
+    pooling: Literal["mean", "cls", "last", "max"] = "mean"
+    file: str = ""
+
+
+KINDS: dict[str, tuple[type[LocalEmbedder], type[LocalOptions], str]] = {
+    "st": (SentenceTransformerEmbedder, SentenceOptions, "st:FOLDER or st:HUB_ID"),
+    "hf": (TransformerEmbedder, TransformerOptions, "hf:FOLDER or hf:HUB_ID?pooling=mean"),
+    "onnx": (OnnxEmbedder, OnnxOptions, "onnx:FOLDER?pooling=mean"),
+}
+Options = TypeVar("Options", bound=Config)
+
+
+def split_options(argument: str, model: type[Options], *, name: str) -> tuple[str, Options]:
+    """The source and the options of `argument`; raises InputError that lists the options."""
+    source, _, query = argument.partition("?")
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        return source, parse(model, dict(pairs), name)
+    except (ValueError, ConfigError) as error:
+        raise InputError(f"{error}; the options of {name} are {', '.join(model.model_fields)}") from error
+
+
+def local_embedder(
+    kind: Literal["st", "hf", "onnx"],
+    argument: str,
+    *,
+    name: str,
+    device: torch.device,
+    source: str = "",
+    fixed: Mapping[str, Any] | None = None,
+) -> LocalEmbedder:
+    """The model that `argument` names, or else that of `source`; `fixed` options can't be chosen."""
+    embedder, options, example = KINDS[kind]
+    given, chosen = split_options(argument, options, name=name)
+    if not given and not source:
+        raise InputError(f"{kind} needs a model: {example}")
+    return embedder(given or source, name=name, device=device, **{**chosen.model_dump(), **(fixed or {})})

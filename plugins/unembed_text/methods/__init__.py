@@ -1,0 +1,1 @@
+"""How networks for texts are trained and opened."""

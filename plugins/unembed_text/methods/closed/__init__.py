@@ -1,0 +1,1 @@
+"""One network that guesses and corrects in the embedder's own tokens."""

@@ -1,0 +1,197 @@
+"""Training a text inverter: pretrained weights, windows, sampled hypotheses."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from unembed.config import parse
+from unembed.errors import ConfigError
+from unembed.inversion.inverter import Inverter
+from unembed.registry.opening import load_embedder
+from unembed.sources.passages import read_passages
+from unembed.training.recipe import Recipe
+from unembed_text.decoder.beams import nearby, sample
+from unembed_text.embedders.local import LocalEmbedder
+from unembed_text.methods.closed.checkpoint import build_inverter, build_network, save_network
+from unembed_text.methods.closed.vocabulary import transplant
+from unembed_text.sources.t5 import read_t5
+from unembed_text.sources.windows import TextsConfig, read_windows
+
+__all__ = ["TextRecipe", "TextRecipeConfig"]
+
+# Attention for short texts; cuDNN's, torch's first choice on an H100, takes twice as long for them.
+SHORT = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+AT_ONCE = 16_384  # hypotheses written in one go: enough to keep a GPU busy
+
+
+class TextRecipeConfig(TextsConfig):
+    """The `[recipe]` table of a text training config."""
+
+    start: str = Field(description="a T5 (folder or hub id), or a text checkpoint to go on from")
+    longest: int = Field(32, ge=1, description="tokens of the longest window")
+    length: int = Field(40, ge=1, description="most tokens that the inverter writes")
+    near: float = Field(0.0, ge=0, lt=1, description="share of first hypotheses made from the text itself")
+    positions: int = 8
+    hidden: int = 1024
+    student: int = Field(0, ge=0, description="layers of a student of the black box, by which edits are chosen")
+
+
+class TextRecipe(Recipe):
+    """See `Recipe`; built from a config's `[recipe]` table."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = config = parse(TextRecipeConfig, dict(options), "[recipe]")
+        torch.manual_seed(config.seed)
+        self.embedder = load_embedder(config.embedder, device=config.device)
+        if not isinstance(self.embedder, LocalEmbedder):
+            raise ConfigError(f'{config.embedder!r} has no tokens to write here; use modality = "vec2text" for it')
+        # Hypotheses are much further off than half precision moves a vector.
+        self.quick = self.embedder.halved() if self.embedder.device.type == "cuda" else self.embedder
+        tokenizer = self.embedder.tokenizer
+        self.windows = read_windows(config, tokenizer, longest=config.longest)
+        self.config, weights = self._start(tokenizer)
+        self.network = build_network(self.config)
+        if config.student and not any(key.startswith("student.") for key in weights):
+            weights |= _first_blocks(weights, config.student)
+        _, unexpected = self.network.load_state_dict(weights, strict=False)
+        if unexpected:
+            raise RuntimeError(f"tensors that the network doesn't have: {unexpected[:3]}")
+        self.network.to(config.device)
+        self.counts = {
+            part: sum(p.numel() for p in getattr(self.network.t5, part).block.parameters())
+            for part in ("encoder", "decoder")
+        }
+        self.counts["student"] = sum(p.numel() for p in self.network.student.parameters()) if config.student else 0
+
+    def _start(self, tokenizer: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        options = self.options
+        if (Path(options.start) / "manifest.json").is_file():
+            from unembed.checkpoints.tensors import load_checkpoint
+
+            manifest, weights = load_checkpoint(Path(options.start))
+            config = manifest.config
+            t5 = {**config["t5"], "dropout_rate": options.dropout}
+            return {**config, "t5": t5, "student": options.student or config.get("student", 0)}, weights
+        t5, weights, pieces = read_t5(options.start)
+        tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+        shared, head = transplant(tokens, pieces, weights.pop("shared.weight"), weights.pop("lm_head.weight"))
+        weights = {key: value for key, value in weights.items() if "embed_tokens" not in key}
+        if options.layers is not None:
+            keep = tuple(f".block.{index}." for index in range(options.layers))
+            weights = {k: v for k, v in weights.items() if ".block." not in k or any(x in k for x in keep)}
+            t5 = {**t5, "num_layers": options.layers, "num_decoder_layers": options.layers}
+        t5 = {**t5, "vocab_size": len(tokens), "dropout_rate": options.dropout}
+        weights |= {"shared.weight": shared, "lm_head.weight": head}
+        special = {
+            "pad": tokenizer.pad_token_id,
+            "start": tokenizer.cls_token_id,
+            "end": tokenizer.sep_token_id,
+        }
+        config = {
+            "t5": t5,
+            "dimension": self.embedder.dimension,
+            "positions": options.positions,
+            "hidden": options.hidden,
+            "special": special,
+            "length": options.length,
+            "student": options.student,
+        }
+        return config, {f"t5.{key}": value for key, value in weights.items()}
+
+    def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
+        return self.windows.batches(count, generator)
+
+    def propose(
+        self,
+        target: Tensor,
+        hypothesis: Tensor | None,
+        embedding: Tensor | None,
+        signals: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        parts = (target, signals, *((hypothesis, embedding) if hypothesis is not None else ()))
+        self.network.eval()
+        made = [
+            self._propose(*rows, generator=generator) for rows in zip(*(x.split(AT_ONCE) for x in parts), strict=True)
+        ]
+        self.network.train()
+        return torch.cat(made)
+
+    def _propose(
+        self,
+        target: Tensor,
+        signals: Tensor,
+        hypothesis: Tensor | None = None,
+        embedding: Tensor | None = None,
+        *,
+        generator: torch.Generator,
+    ) -> Tensor:
+        # A third greedy, the rest up to temperature 1: what a beam holds, and what unseen texts look like.
+        warmth = torch.rand(len(target), device=target.device, generator=generator).mul_(1.5).sub_(0.5).clamp_min_(0)
+        states, mask = self.network.encode(target, hypothesis, embedding)
+        near = round(self.options.near * len(target)) if hypothesis is None else 0
+        far = slice(near, None)
+        length = signals.shape[1]
+        ids = sample(
+            self.network, states[far], mask[far], length=length, temperature=warmth[far].clone(), generator=generator
+        )
+        if near:
+            given = (x[:near] for x in (states, mask, signals, warmth))
+            ids = torch.cat([nearby(self.network, *given, generator=generator), ids])
+        return ids
+
+    def embed(self, signals: Tensor) -> Tensor:
+        with sdpa_kernel(SHORT):
+            return self.quick.embed(signals)
+
+    def scalars(self) -> dict[str, float]:
+        misses, self.network.misses = self.network.misses, []
+        return {"student_loss": torch.stack(misses).mean().item()} if misses else {}
+
+    def compile(self) -> None:
+        self.network.compile_layers()
+        self.quick.compile_layers()
+
+    def inverter(self) -> Inverter:
+        return build_inverter(self.options.name, self.network, self.embedder, self.options.length)
+
+    def held_out(self) -> list[tuple[str, list[Any]]]:
+        codec = self.inverter().codec
+        passages = [text for path in self.options.validation for text in read_passages(path)]
+        lengths = [length for length in (8, 16, 32) if length <= self.options.longest]
+        return [
+            (f"{length}", codec.decode(codec.first(passages, length)[: self.options.held_out])) for length in lengths
+        ]
+
+    def save(self, folder: Path, training: dict[str, Any], quality: dict[str, Any]) -> None:
+        options = self.options
+        save_network(
+            folder,
+            self.network,
+            self.embedder,
+            name=options.name,
+            embedder_name=options.embedder,
+            config=self.config,
+            training=training,
+            quality=quality,
+            storage=options.storage,
+        )
+
+    def flops(self, signals: Tensor, corrected: bool) -> Tensor:
+        # A hypothesis is about as long as its text.
+        tokens = (signals != self.network.special.pad).sum()
+        read = len(signals) * self.options.positions * (3 if corrected else 1) + (tokens if corrected else 0)
+        head = self.network.t5.lm_head.weight.numel()
+        write = (tokens + len(signals)) * (self.counts["decoder"] + head)
+        return 6.0 * (read * self.counts["encoder"] + write + tokens * self.counts["student"])
+
+
+def _first_blocks(weights: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    """A student's blocks as those of the encoder, which read tokens too."""
+    begin = tuple(f"t5.encoder.block.{index}." for index in range(count))
+    return {f"student.{key.removeprefix('t5.encoder.')}": x for key, x in weights.items() if key.startswith(begin)}

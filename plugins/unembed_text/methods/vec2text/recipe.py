@@ -1,0 +1,135 @@
+"""Training a pair for any text embedder, from a pretrained T5: the recipe of Morris et al. 2023, section 4.
+
+The guess learns from targets alone, the correction from its greedy guesses. Where the paper makes all guesses once, the
+trainer makes them as it goes, for texts on which no step has been taken yet.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from unembed.config import parse
+from unembed.inversion.inverter import Inverter
+from unembed.sources.passages import read_passages
+from unembed.training.recipe import Recipe
+from unembed_text.decoder.beams import sample
+from unembed_text.embedders.encoders import read_tokenizer
+from unembed_text.embedders.local import text_embedder
+from unembed_text.methods.vec2text.checkpoint import build_inverter, build_pair, save_pair
+from unembed_text.sources.t5 import hub_id, read_t5
+from unembed_text.sources.windows import TextsConfig, read_windows
+
+__all__ = ["PairRecipe", "PairRecipeConfig"]
+
+
+class PairRecipeConfig(TextsConfig):
+    """The `[recipe]` table of a config with `modality = "vec2text"`."""
+
+    start: str = Field(description="a T5, T5 v1.1 or flan-T5: folder or hub id")
+    tokenizer: str | None = Field(None, description="folder or hub id, where `start` has none beside it")
+    tokens: int = Field(32, ge=2, description="tokens of the longest text, its end among them")
+    positions: int = Field(16, ge=1, description="encoder positions made from an embedding")
+    hidden: int | None = Field(None, ge=1, description="width of the projections; that of the embedding if unset")
+
+
+class PairRecipe(Recipe):
+    """See `Recipe`; built from a config's `[recipe]` table."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = config = parse(PairRecipeConfig, dict(options), "[recipe]")
+        torch.manual_seed(config.seed)
+        self.texts = text_embedder(config.embedder, torch.device(config.device))
+        self.tokenizer = read_tokenizer(config.tokenizer or hub_id(config.start))
+        self.tokenizer.backend_tokenizer.no_truncation()  # some are saved with one
+        self.windows = read_windows(config, self.tokenizer, longest=config.tokens - 1)
+        t5, weights, _ = read_t5(config.start)
+        if config.layers is not None:
+            keep = tuple(f".block.{index}." for index in range(config.layers))
+            weights = {k: v for k, v in weights.items() if ".block." not in k or any(x in k for x in keep)}
+            t5 = {**t5, "num_layers": config.layers, "num_decoder_layers": config.layers}
+        tied = bool(t5.get("tie_word_embeddings", True))
+        if tied:
+            del weights["lm_head.weight"]
+        half = {
+            "t5": {**t5, "dropout_rate": config.dropout},
+            "positions": config.positions,
+            "hidden": config.hidden or self.texts.dimension,
+            "tied": tied,
+        }
+        pad, end = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
+        self.config = {
+            "dimension": self.texts.dimension,
+            "tokens": config.tokens,
+            "special": {"pad": pad, "start": pad, "end": end},
+            "guess": half,
+            "correction": half,
+        }
+        self.network = build_pair(self.config)
+        both = {f"{part}.t5.{key}": value for part in ("guess", "correction") for key, value in weights.items()}
+        _, unexpected = self.network.load_state_dict(both, strict=False)
+        if unexpected:
+            raise RuntimeError(f"tensors that the network doesn't have: {unexpected[:3]}")
+        self.network.to(config.device)
+        self.embedder = self.inverter().embedder
+        self.parameters = sum(parameter.numel() for parameter in self.network.guess.t5.parameters())
+
+    def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
+        return self.windows.batches(count, generator)
+
+    def propose(
+        self,
+        target: Tensor,
+        hypothesis: Tensor | None,
+        embedding: Tensor | None,
+        signals: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        if hypothesis is not None:
+            raise ValueError("the recipe corrects first guesses only: set depth = 1")
+        network = self.network.guess
+        self.network.eval()
+        states, mask = network.encode(target, None, None)
+        greedy = torch.zeros(len(target), device=target.device)
+        ids = sample(network, states, mask, length=signals.shape[1], temperature=greedy, generator=generator)
+        self.network.train()
+        return ids
+
+    def compile(self) -> None:
+        self.network.guess.compile_layers()
+        self.network.correction.compile_layers()
+
+    def inverter(self) -> Inverter:
+        return build_inverter(self.options.name, self.network, self.tokenizer, self.texts, self.options.tokens)
+
+    def held_out(self) -> list[tuple[str, list[Any]]]:
+        codec = self.inverter().codec
+        passages = [text for path in self.options.validation for text in read_passages(path)]
+        longest = min(self.options.tokens - 1, codec.width)
+        lengths = sorted({length for length in (8, 16, longest) if length <= longest})
+        return [
+            (f"{length}", codec.decode(codec.first(passages, length)[: self.options.held_out])) for length in lengths
+        ]
+
+    def save(self, folder: Path, training: dict[str, Any], quality: dict[str, Any]) -> None:
+        save_pair(
+            folder,
+            self.network,
+            self.tokenizer,
+            self.texts,
+            config=self.config,
+            name=self.options.name,
+            embedder_name=self.options.embedder,
+            training=training,
+            quality=quality,
+            storage=self.options.storage,
+        )
+
+    def flops(self, signals: Tensor, corrected: bool) -> Tensor:
+        # Each half of a T5 has about half of its parameters; a hypothesis is about as long as its text.
+        tokens = (signals != self.tokenizer.pad_token_id).sum()
+        read = len(signals) * self.options.positions * (3 if corrected else 1) + (tokens if corrected else 0)
+        return 3.0 * (read + tokens + len(signals)) * self.parameters

@@ -1,0 +1,1 @@
+"""Where training texts and pretrained weights come from."""

@@ -1,0 +1,233 @@
+"""Training the toy: it learns, it reports, and a kill at any moment changes nothing."""
+
+import json
+import logging
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+import torch
+
+from unembed.config import parse
+from unembed.errors import ConfigError
+from unembed.registry import opening
+from unembed.testing.toy import ToyRecipe
+from unembed.training import TrainConfig, Trainer, train
+
+BASE = {"modality": "toy", "steps": 40, "round_steps": 4, "guess_steps": 8, "save_every": 8, "evaluate_every": 16}
+
+
+def trainer(folder, *, resume=False, **changes):
+    config = parse(TrainConfig, {**BASE, "output": folder, **changes}, "test")
+    recipe = ToyRecipe({"device": "cpu", "seed": config.seed})
+    return Trainer(config, recipe, resume=resume)
+
+
+def weights(made):
+    return {name: value.clone() for name, value in made.recipe.network.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The weights of a run that nobody interrupted."""
+    made = trainer(tmp_path_factory.mktemp("whole"))
+    made.run()
+    return weights(made)
+
+
+def same(a, b) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_run_lowers_the_loss(tmp_path) -> None:
+    losses = {"guess_loss": [], "correct_loss": []}
+
+    def on_event(kind, step, values):
+        for name in losses.keys() & values.keys():
+            losses[name].append(values[name])
+
+    trainer(tmp_path, steps=400, round_steps=10, guess_steps=100).run(on_event)
+    assert losses["guess_loss"][-1] < 0.75 * losses["guess_loss"][0]
+    assert losses["correct_loss"][-1] < losses["guess_loss"][-1]
+
+
+def test_run_twice_gives_the_same_weights(tmp_path, whole) -> None:
+    made = trainer(tmp_path)
+    made.run()
+    assert same(weights(made), whole)
+
+
+@pytest.mark.parametrize("moment", ["scalars", "saved", "sample"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_resume_after_a_kill_gives_the_same_weights(tmp_path, whole, moment, nth) -> None:
+    left = [nth]
+
+    def die(kind, step, values):
+        if kind == moment:
+            left[0] -= 1
+            if left[0] == 0:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(tmp_path).run(die)
+    made = trainer(tmp_path, resume=True)
+    made.run()
+    assert same(weights(made), whole)
+
+
+def test_resume_after_a_kill_while_saving(tmp_path, whole, monkeypatch) -> None:
+    save, calls = torch.save, []
+
+    def torn(state, path):
+        calls.append(path)
+        if len(calls) == 2:
+            path.write_bytes(b"half")
+            raise KeyboardInterrupt
+        save(state, path)
+
+    monkeypatch.setattr(torch, "save", torn)
+    with pytest.raises(KeyboardInterrupt):
+        trainer(tmp_path).run()
+    monkeypatch.undo()
+    made = trainer(tmp_path, resume=True)
+    assert made.step == 8
+    made.run()
+    assert same(weights(made), whole)
+
+
+def test_run_stops_at_max_seconds_and_goes_on(tmp_path, whole) -> None:
+    stopped = trainer(tmp_path, max_seconds=0.0)
+    stopped.run()
+    assert stopped.step == 4
+    made = trainer(tmp_path, resume=True)
+    assert made.step == 4
+    made.run()
+    assert same(weights(made), whole)
+
+
+def test_run_ends_when_its_time_is_over(tmp_path) -> None:
+    made = trainer(tmp_path, total_seconds=0.01)
+    made.run()
+    assert 0 < made.step < 40
+    assert (tmp_path / "checkpoint" / "manifest.json").is_file()
+
+
+@pytest.fixture
+def config(tmp_path, toy_plugin):
+    path = tmp_path / "toy.toml"
+    path.write_text(f'modality = "toy"\noutput = "{tmp_path}/run"\nsteps = 8\nround_steps = 4\n')
+    return path
+
+
+def test_train_writes_a_log_tensorboard_and_a_checkpoint(config, tmp_path, caplog) -> None:
+    caplog.set_level(logging.INFO, "unembed.training")
+    train(config, overrides=["log_every=1"])
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert {row["kind"] for row in rows} == {"scalars", "saved", "sample"}
+    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+    assert "examples_per_second" in caplog.text and "share_of_peak" in caplog.text
+    assert "reconstruction" in caplog.text
+    assert opening.load(str(tmp_path / "run" / "checkpoint")).name == "toy"
+
+
+def test_train_takes_overrides(config, tmp_path) -> None:
+    train(config, overrides=["steps=4", "recipe.hidden=16"])
+    manifest = json.loads((tmp_path / "run" / "checkpoint" / "manifest.json").read_text())
+    assert manifest["config"] == {"hidden": 16}
+    assert manifest["training"]["steps"] == 4
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stepz=4", "stepz"),
+        ("recipe.hiden=4", r"\[recipe\]: hiden"),
+        ("steps=0", "steps"),
+        ("steps", "key=value"),
+        ("modality.x=1", "not a table"),
+    ],
+)
+def test_train_refuses_wrong_values_before_any_work(config, tmp_path, override, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(config, overrides=[override])
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_refuses_a_config_that_is_none(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="can't read"):
+        train(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("= 3")
+    with pytest.raises(ConfigError, match="isn't valid TOML"):
+        train(tmp_path / "bad.toml")
+
+
+def test_the_toy_is_found_by_its_entry_point() -> None:
+    assert EntryPoint("toy", "unembed.testing.toy", "unembed").load().register_inverters()[0].name == "toy"
+
+
+LAUNCHED = """
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from unembed.registry import discovery, opening
+from unembed.training import train
+
+point = EntryPoint("toy", "unembed.testing.toy", "unembed")
+discovery.entry_points = lambda group: (point,)
+train(Path(sys.argv[1]), overrides=["steps=12", "guess_steps=4"])
+"""
+
+
+@pytest.mark.slow
+def test_train_on_two_processes_sees_twice_the_examples(config, tmp_path) -> None:
+    (tmp_path / "launched.py").write_text(LAUNCHED)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29871"]
+    found = subprocess.run(
+        [*command, str(tmp_path / "launched.py"), str(config)], capture_output=True, text=True, timeout=120
+    )
+    assert found.returncode == 0, found.stderr[-2000:]
+    training = json.loads((tmp_path / "run" / "checkpoint" / "manifest.json").read_text())["training"]
+    assert (training["steps"], training["examples"]) == (12, 2 * 12 * 64)
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
+
+
+SEVERAL = """
+import os, sys
+import torch
+from unembed.config import parse
+from unembed.testing.toy import ToyRecipe
+from unembed.training import TrainConfig, Trainer
+
+torch.set_num_threads(1)
+folder, options = sys.argv[1], dict(steps=12, round_steps=4, guess_steps=4, save_every=8, evaluate_every=12)
+config = parse(TrainConfig, {"modality": "toy", "output": folder, **options}, "test")
+made = Trainer(config, ToyRecipe({"device": "cpu", "seed": config.seed}))
+drawn, kinds = made._examples, []
+
+def examples(*given):
+    found = drawn(*given)
+    kinds.extend(example.hypothesis is not None for example in found)
+    return found
+
+made._examples = examples
+made.run()
+torch.save((made.examples, kinds, made.recipe.network.state_dict()), f"{folder}/of{os.environ['RANK']}.pt")
+"""
+
+
+@pytest.mark.slow
+def test_several_processes_train_one_network_on_batches_of_their_own(tmp_path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    script = tmp_path / "several.py"
+    script.write_text(SEVERAL)
+    found = subprocess.run([*launch, script, tmp_path], capture_output=True, text=True, timeout=300)
+    assert found.returncode == 0, found.stderr[-2000:]
+    (count, kinds, one), (again, others, two) = (
+        torch.load(tmp_path / f"of{rank}.pt", weights_only=True) for rank in range(2)
+    )
+    alone = trainer(tmp_path / "alone", steps=12, round_steps=4, guess_steps=4, save_every=8, evaluate_every=12)
+    alone.run()
+    assert count == again == 2 * alone.examples
+    assert kinds == others and len(set(kinds)) == 2 and kinds != sorted(kinds)
+    assert same(one, two) and not same(one, weights(alone))
