@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from unembed.registry.discovery import plugins
     from unembed.registry.hooks import hookimpl
     from unembed.registry.opening import load, load_embedder
-    from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Modality
+    from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Modality, SourceSpec
     from unembed.sources.passages import read_passages
+    from unembed.sources.records import RecordBatch, SkippedRow, SourceContents, SourceRequest
     from unembed.sources.vectors import read_vectors
     from unembed.training.recipe import Recipe
 
@@ -69,9 +70,14 @@ __all__ = [
     "Modality",
     "PluginError",
     "Recipe",
+    "RecordBatch",
     "SearchResult",
     "SequenceCodec",
     "ServiceError",
+    "SkippedRow",
+    "SourceContents",
+    "SourceRequest",
+    "SourceSpec",
     "Step",
     "UnembedError",
     "UnknownNameError",
@@ -122,8 +128,9 @@ _HOME = {
     "registry.discovery": ("plugins",),
     "registry.hooks": ("hookimpl",),
     "registry.opening": ("load", "load_embedder"),
-    "registry.specs": ("CommandSpec", "EmbedderSpec", "InverterSpec", "Modality"),
+    "registry.specs": ("CommandSpec", "EmbedderSpec", "InverterSpec", "Modality", "SourceSpec"),
     "sources.passages": ("read_passages",),
+    "sources.records": ("RecordBatch", "SkippedRow", "SourceContents", "SourceRequest"),
     "sources.vectors": ("read_vectors",),
     "training.recipe": ("Recipe",),
 }

@@ -33,7 +33,13 @@ __all__ = [
 
 GROUP = "unembed"
 
-KINDS = {"inverters": "inverter", "embedders": "embedder", "modalities": "modality", "commands": "command"}
+KINDS = {
+    "inverters": "inverter",
+    "embedders": "embedder",
+    "modalities": "modality",
+    "sources": "source",
+    "commands": "command",
+}
 
 
 def plugins() -> tuple[PluginInfo, ...]:
@@ -96,6 +102,7 @@ def _load_one(point: EntryPoint) -> PluginInfo:
             inverters=tuple(spec for specs in hook.register_inverters() for spec in specs),
             embedders=tuple(spec for specs in hook.register_embedders() for spec in specs),
             modalities=tuple(spec for specs in hook.register_modalities() for spec in specs),
+            sources=tuple(spec for specs in hook.register_sources() for spec in specs),
             commands=tuple(spec for specs in hook.register_commands() for spec in specs),
         )
     except (Exception, SystemExit) as error:  # a stranger's code: what it raises is kept, shown, raised when asked for

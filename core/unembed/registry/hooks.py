@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Modality
+    from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Modality, SourceSpec
 
 __all__ = ["hookimpl"]
 
@@ -26,6 +26,11 @@ def register_embedders() -> "list[EmbedderSpec]":  # type: ignore[empty-body]
 @hookspec
 def register_modalities() -> "list[Modality]":  # type: ignore[empty-body]
     """Kinds of signal: how to open their checkpoints and how to train on them."""
+
+
+@hookspec
+def register_sources() -> "list[SourceSpec]":  # type: ignore[empty-body]
+    """Kinds of vector store, on disk or running, whose records can be read."""
 
 
 @hookspec

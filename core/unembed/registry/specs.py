@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from unembed.contract.embedder import Embedder
     from unembed.inversion.inverter import Inverter
     from unembed.inversion.results import Inversion
+    from unembed.sources.records import SourceContents, SourceRequest
     from unembed.training.recipe import Recipe
 
-__all__ = ["CommandSpec", "EmbedderSpec", "InverterSpec", "Modality", "PluginInfo"]
+__all__ = ["CommandSpec", "EmbedderSpec", "InverterSpec", "Modality", "PluginInfo", "SourceSpec"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,21 @@ class Modality:
 
 
 @dataclass(frozen=True)
+class SourceSpec:
+    """A kind of vector store: `recognises(place)` says whether a path or URL is one, `open` reads it.
+
+    `recognises` looks at the name, the first bytes or what a folder holds, and imports no library; `place` is what
+    the user typed. `name:PLACE` asks for this kind without looking. `open(place, request)` raises InputError for what
+    it can't read and MissingExtraError where its library is missing; it never writes to the source.
+    """
+
+    name: str
+    summary: str
+    recognises: Callable[[str], bool]
+    open: "Callable[[str, SourceRequest], SourceContents]"
+
+
+@dataclass(frozen=True)
 class CommandSpec:
     """A command of the command line; `load()` gives the click command, and only then are libraries read."""
 
@@ -79,5 +95,6 @@ class PluginInfo:
     inverters: tuple[InverterSpec, ...] = ()
     embedders: tuple[EmbedderSpec, ...] = ()
     modalities: tuple[Modality, ...] = ()
+    sources: tuple[SourceSpec, ...] = ()
     commands: tuple[CommandSpec, ...] = ()
     error: BaseException | None = field(default=None, compare=False)
