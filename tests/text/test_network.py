@@ -7,8 +7,8 @@ from transformers.modeling_outputs import BaseModelOutput
 import unembed_text.decoder.attention as attention
 from unembed_text.decoder import blocks as layers
 from unembed_text.decoder.beams import WARMTH, beam_search, sample
-from unembed_text.methods.closed.checkpoint import BROAD, NetworkCorrector
 from unembed_text.methods.closed.network import InversionNetwork, Special
+from unembed_text.methods.closed.proposers import BROAD, NetworkCorrector
 
 T5 = {
     "d_model": 32,

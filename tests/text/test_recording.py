@@ -12,8 +12,8 @@ from unembed_text.decoder.attention import grow
 from unembed_text.decoder.beams import beam_search
 from unembed_text.decoder.graphs import Recording
 from unembed_text.methods.closed import network as module
-from unembed_text.methods.closed.checkpoint import NetworkHypothesizer
 from unembed_text.methods.closed.network import InversionNetwork, Special, stored_for
+from unembed_text.methods.closed.proposers import NetworkHypothesizer
 
 T5 = {"vocab_size": 60, "d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2}
 LENGTH = 9

@@ -1,4 +1,4 @@
-"""The pair of networks as hypothesizer and corrector, and its checkpoint."""
+"""The checkpoint of a pair of networks, and the inverter that it opens as."""
 
 import platform
 from collections.abc import Mapping
@@ -13,70 +13,17 @@ from unembed import __version__
 from unembed.checkpoints.fingerprint import fingerprint
 from unembed.checkpoints.manifest import Manifest
 from unembed.checkpoints.tensors import load_checkpoint, save_checkpoint
-from unembed.contract.proposers import Corrector, Hypothesizer
 from unembed.errors import CheckpointError
 from unembed.inversion.inverter import Inverter
 from unembed_text.codecs.t5 import T5Codec
 from unembed_text.embedders.encoders import read_tokenizer
 from unembed_text.embedders.local import OverTexts, TextEmbedder, text_embedder
-from unembed_text.methods.closed.network import Special, T5Network, stored_for
-from unembed_text.methods.vec2text.beams import beam_search
-from unembed_text.methods.vec2text.network import CorrectionNetwork, GuessNetwork, PairNetwork, as_read, cut, ended
+from unembed_text.methods.closed.network import Special, stored_for
+from unembed_text.methods.vec2text.network import CorrectionNetwork, GuessNetwork, PairNetwork, cut
+from unembed_text.methods.vec2text.proposers import PairCorrector, PairHypothesizer
 from unembed_text.metrics import text_metrics
 
 __all__ = ["build_inverter", "build_pair", "open_checkpoint", "save_pair"]
-
-LENGTH = 127  # tokens that vec2text lets a network write, the end among them
-
-
-class PairHypothesizer(Hypothesizer):
-    """Beam search from the target alone, of texts up to `length` tokens.
-
-    A text of `tokens` or more carries no end: that is how correctors saw first guesses in their training. They read no
-    more than `tokens` of it.
-    """
-
-    def __init__(self, network: GuessNetwork, codec: T5Codec, tokens: int, length: int = LENGTH) -> None:
-        self.network, self.codec, self.tokens, self.length = network, codec, tokens, length
-        if length > tokens:
-            self.starter = PairHypothesizer(network, codec, tokens, tokens)
-
-    def _hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-        return self.codec.signals(_search(self.network, target, None, None, count, self.length, self.tokens - 1))
-
-
-class PairCorrector(Corrector):
-    """Beam search from the target, a hypothesis and its embedding."""
-
-    def __init__(self, network: CorrectionNetwork, codec: T5Codec, tokens: int) -> None:
-        self.network, self.codec, self.tokens = network, codec, tokens
-
-    def _correct(
-        self,
-        target: Tensor,
-        hypothesis: Tensor,
-        embedding: Tensor,
-        count: int,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        read = as_read(self.codec.written(hypothesis), self.network.special, self.tokens)
-        return self.codec.signals(_search(self.network, target, read, embedding, count, LENGTH, LENGTH))
-
-
-def _search(
-    network: T5Network,
-    target: Tensor,
-    hypothesis: Tensor | None,
-    embedding: Tensor | None,
-    count: int,
-    length: int,
-    shorter: int,
-) -> Tensor:
-    """`count` texts a row of up to `length` tokens, as ids; those of fewer than `shorter` with their end."""
-    with network.autocast():
-        states, mask = network.encode(target, hypothesis, embedding)
-        ids = beam_search(network, states, mask, beams=count, length=length)
-    return ended(ids, network.special, shorter)
 
 
 def _shown(special: Special, codec: T5Codec, tokens: int, signals: Tensor) -> list[str]:

@@ -1,0 +1,97 @@
+"""The closed-loop network as hypothesizer, corrector and editor."""
+
+import torch
+from torch import Tensor
+
+from unembed.contract.proposers import Corrector, Hypothesizer
+from unembed_text.decoder.beams import beam_search, padded
+from unembed_text.methods.closed.edits import edits
+from unembed_text.methods.closed.network import InversionNetwork
+from unembed_text.methods.closed.surrogate import SEEDS, screened_edits
+
+__all__ = ["NetworkCorrector", "NetworkEditor", "NetworkHypothesizer"]
+
+BROAD = 32  # from so many corrections of a text on, beam search's later ones are all alike
+
+
+class NetworkHypothesizer(Hypothesizer):
+    """Beam search from the target alone."""
+
+    def __init__(self, network: InversionNetwork, *, width: int, length: int) -> None:
+        self.network, self.width, self.length = network, width, length
+
+    def _hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
+        return _search(self.network, target, None, None, count, self.length, self.width)
+
+
+class NetworkCorrector(Corrector):
+    """Beam search from the target, a hypothesis and its embedding; from `BROAD` corrections on half are sampled."""
+
+    def __init__(self, network: InversionNetwork, *, width: int, length: int) -> None:
+        self.network, self.width, self.length = network, width, length
+
+    def _correct(
+        self,
+        target: Tensor,
+        hypothesis: Tensor,
+        embedding: Tensor,
+        count: int,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        given = (target, hypothesis, embedding)
+        return _search(self.network, *given, count, self.length, self.width, sampled=count >= BROAD)
+
+
+class NetworkEditor(Corrector):
+    """Edits of a hypothesis: those that the network would rather see, or those that its student finds nearest."""
+
+    def __init__(self, network: InversionNetwork, *, width: int, choices: int = 32) -> None:
+        self.network, self.width, self.choices = network, width, choices
+
+    def _correct(
+        self,
+        target: Tensor,
+        hypothesis: Tensor,
+        embedding: Tensor,
+        count: int,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        network = self.network
+        hypothesis = _trimmed(hypothesis, network.special.pad)
+        # Every token's probability at every place is held for these rows, with a student for their best edits too.
+        each = (hypothesis.shape[1] + 1) * len(network.t5.lm_head.weight) * (SEEDS if network.student else 1)
+        rows = max(1, 2**27 // each)
+        parts = []
+        for t, h, e in zip(*(x.split(rows) for x in (target, hypothesis, embedding)), strict=True):
+            with network.autocast():
+                states, mask = network.encode(t, h, e)
+                if network.student is None:
+                    parts.append(edits(network, states, mask, h, count=count, choices=self.choices))
+                else:
+                    found = screened_edits(network, t, h, e, states, mask, count=count, choices=self.choices)
+                    parts.append(_trimmed(found, network.special.pad))
+        return torch.cat([padded(part[..., : self.width], self.width, network.special.pad) for part in parts])
+
+
+def _trimmed(hypothesis: Tensor, pad: int) -> Tensor:
+    """Without the columns that are padding in every row."""
+    return hypothesis[..., : max(1, int((hypothesis != pad).sum(-1).max()))]
+
+
+def _search(
+    network: InversionNetwork,
+    target: Tensor,
+    hypothesis: Tensor | None,
+    embedding: Tensor | None,
+    count: int,
+    length: int,
+    width: int,
+    *,
+    sampled: bool = False,
+) -> Tensor:
+    if hypothesis is not None:
+        hypothesis = _trimmed(hypothesis, network.special.pad)
+    with network.autocast():
+        states, mask = network.encode(target, hypothesis, embedding)
+        ids = beam_search(network, states, mask, beams=count, length=length, sampled=sampled)
+    return padded(ids, width, network.special.pad)
