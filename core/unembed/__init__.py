@@ -27,8 +27,10 @@ if TYPE_CHECKING:
         EmbedderMismatchError,
         InputError,
         MissingExtraError,
+        OutputError,
         PluginError,
         ServiceError,
+        TrainingError,
         UnembedError,
         UnknownNameError,
     )
@@ -37,8 +39,9 @@ if TYPE_CHECKING:
     from unembed.inversion.results import Inversion
     from unembed.registry.discovery import plugins
     from unembed.registry.hooks import hookimpl
+    from unembed.registry.lazy import lazy
     from unembed.registry.opening import load, load_embedder
-    from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Modality, SourceSpec
+    from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Method, Modality, SourceSpec
     from unembed.sources.passages import read_passages
     from unembed.sources.records import RecordBatch, SkippedRow, SourceContents, SourceRequest
     from unembed.sources.vectors import read_vectors
@@ -65,9 +68,11 @@ __all__ = [
     "InverterSpec",
     "Manifest",
     "Meter",
+    "Method",
     "Metric",
     "MissingExtraError",
     "Modality",
+    "OutputError",
     "PluginError",
     "Recipe",
     "RecordBatch",
@@ -79,6 +84,7 @@ __all__ = [
     "SourceRequest",
     "SourceSpec",
     "Step",
+    "TrainingError",
     "UnembedError",
     "UnknownNameError",
     "__version__",
@@ -86,6 +92,7 @@ __all__ = [
     "evaluate",
     "fingerprint",
     "hookimpl",
+    "lazy",
     "load",
     "load_checkpoint",
     "load_embedder",
@@ -117,8 +124,10 @@ _HOME = {
         "EmbedderMismatchError",
         "InputError",
         "MissingExtraError",
+        "OutputError",
         "PluginError",
         "ServiceError",
+        "TrainingError",
         "UnembedError",
         "UnknownNameError",
     ),
@@ -127,8 +136,9 @@ _HOME = {
     "inversion.results": ("Inversion",),
     "registry.discovery": ("plugins",),
     "registry.hooks": ("hookimpl",),
+    "registry.lazy": ("lazy",),
     "registry.opening": ("load", "load_embedder"),
-    "registry.specs": ("CommandSpec", "EmbedderSpec", "InverterSpec", "Modality", "SourceSpec"),
+    "registry.specs": ("CommandSpec", "EmbedderSpec", "InverterSpec", "Method", "Modality", "SourceSpec"),
     "sources.passages": ("read_passages",),
     "sources.records": ("RecordBatch", "SkippedRow", "SourceContents", "SourceRequest"),
     "sources.vectors": ("read_vectors",),

@@ -3,19 +3,29 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
-from unembed.errors import ConfigError
+from unembed.errors import ConfigError, brief
 
-__all__ = ["Config", "parse", "read_toml"]
+__all__ = ["Config", "faults", "parse", "read_toml"]
+
+SHOWN = 5  # faults of a table that a message names
 
 
 class Config(BaseModel):
-    """The base of every config table."""
+    """The base of every config table: frozen, without unknown keys, finite numbers, and truth values for no number."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and {kind, *get_args(kind)} & {int, float}:
+            raise ValueError(f"a number is wanted, not {str(value).lower()}")
+        return value
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -26,33 +36,42 @@ def read_toml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     try:
         data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"can't read the config {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"can't read the config {brief(path)}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # TOML and UTF-8 that aren't
         raise ConfigError(f"{path} isn't valid TOML: {error}") from error
     for override in overrides:
         key, equals, text = override.partition("=")
-        if not equals:
-            raise ConfigError(f"an override must read key=value; got {override!r}")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
         *tables, last = key.strip().split(".")
+        if not equals or not all((*tables, last)):
+            raise ConfigError(f"an override must read key=value; got {brief(override)!r}")
+        try:
+            found = tomllib.loads(f"value = {text}")
+        except (ValueError, RecursionError):
+            found = {"value": text}
+        if found.keys() != {"value"}:
+            raise ConfigError(f"an override sets one key; {brief(override)!r} has several lines")
         place = data
         for table in tables:
             place = place.setdefault(table, {})
             if not isinstance(place, dict):
-                raise ConfigError(f"override {override!r}: {table!r} is a value in {path}, not a table")
-        place[last] = value
+                raise ConfigError(f"override {brief(override)!r}: {table!r} is a value in {path}, not a table")
+        place[last] = found["value"]
     return data
 
 
 def parse(model: type[Model], data: Mapping[str, Any], origin: str) -> Model:
-    """`data` as a `model`; raises ConfigError that names the origin and every wrong key in one line."""
+    """`data` as a `model`; raises ConfigError that names the origin and the wrong keys in one line."""
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'config'}: {fault['msg']}" for fault in error.errors()
-        )
-        raise ConfigError(f"{origin}: {faults}") from error
+        raise ConfigError(f"{origin}: {faults(error)}") from error
+
+
+def faults(error: ValidationError, table: str = "") -> str:
+    """What is wrong with a table, key by key, on one line."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    told = [
+        f"{brief('.'.join(filter(None, (table, *map(str, fault['loc'])))) or 'config')}: {brief(fault['msg'], 160)}"
+        for fault in found[:SHOWN]
+    ]
+    return "; ".join(told) + (f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else "")

@@ -2,7 +2,7 @@
 
 import torch
 
-from unembed.errors import InputError
+from unembed.errors import InputError, brief
 
 __all__ = ["bfloat16_is_fast", "choose_device"]
 
@@ -19,7 +19,8 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     """The device of that name, by default the accelerator if there is one; raises InputError."""
     try:
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {str(device)!r} can't be used here: {str(error).splitlines()[0]}") from error
+        torch.zeros(1, device=place).item()  # "meta" has no values to give back
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+        reason = brief(str(error).partition("\n")[0])
+        raise InputError(f"device {brief(device)!r} can't be used here: {reason}") from error
     return place

@@ -11,10 +11,13 @@ __all__ = [
     "EmbedderMismatchError",
     "InputError",
     "MissingExtraError",
+    "OutputError",
     "PluginError",
     "ServiceError",
+    "TrainingError",
     "UnembedError",
     "UnknownNameError",
+    "brief",
 ]
 
 
@@ -54,5 +57,19 @@ class CostLimitError(UnembedError, RuntimeError):
     """The next request would cost more than the user allowed."""
 
 
+class OutputError(UnembedError, OSError):
+    """A result can't be written any further: the disk is full or gone; what was written before is kept."""
+
+
+class TrainingError(UnembedError, RuntimeError):
+    """Training can't go on, for its loss or its weights are no numbers any more; the last save is kept."""
+
+
 class MissingExtraError(UnembedError, ImportError):
     """A library that belongs to an optional extra isn't installed."""
+
+
+def brief(text: object, limit: int = 100) -> str:
+    """`text` for a message: on one line, and shortened in its middle where it is long."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= limit else f"{line[: limit // 2]} … {line[-limit // 3 :]}"

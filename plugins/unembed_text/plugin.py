@@ -1,159 +1,85 @@
 """What the text plugin offers. Heavy imports wait for the factories."""
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
-from unembed.registry.extras import needs_extra
 from unembed.registry.hooks import hookimpl
-from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Modality
-from unembed_text.methods.vec2text.published import PAIRS, Pair, pair_folder
-
-if TYPE_CHECKING:
-    import click
-    import torch
-
-    from unembed.checkpoints.manifest import Manifest
-    from unembed.contract.embedder import Embedder
-    from unembed.inversion.inverter import Inverter
-    from unembed.training.recipe import Recipe
+from unembed.registry.lazy import lazy
+from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Method, Modality
+from unembed_text.methods.vec2text.published import PAIRS, pair_folder
 
 WEIGHTS = Path(__file__).parent / "weights"
 GTR = "sentence-transformers/gtr-t5-base"
+LIBRARIES = {"sacrebleu", "sentence_transformers", "tokenizers", "transformers"}
 
-_with_extra = needs_extra("text", "texts need", {"sacrebleu", "sentence_transformers", "tokenizers", "transformers"})
+_lazy = partial(lazy, missing="texts need an extra: pip install 'unembed[text]'", libraries=LIBRARIES)
 
 
 @hookimpl
 def register_inverters() -> list[InverterSpec]:
-    minilm = partial(Path, WEIGHTS / "minilm")
+    summary = "texts of up to 32 tokens from all-MiniLM-L6-v2 vectors (384 wide)"
     return [
-        InverterSpec(
-            "minilm",
-            "texts of up to 32 tokens from all-MiniLM-L6-v2 vectors (384 wide)",
-            partial(_open_folder, minilm),
-            minilm,
+        InverterSpec("minilm", summary, None, partial(Path, WEIGHTS / "minilm"), "minilm", 384),
+        *(
+            InverterSpec(pair.name, pair.summary, None, partial(pair_folder, pair), pair.embedder, pair.dimension)
+            for pair in PAIRS
         ),
-        *(_published(pair) for pair in PAIRS),
     ]
-
-
-def _published(pair: Pair) -> InverterSpec:
-    folder = partial(pair_folder, pair)
-    return InverterSpec(pair.name, pair.summary, partial(_open_folder, folder), folder)
-
-
-def _open_folder(folder: "partial[Path]", device: "torch.device") -> "Inverter":
-    from unembed.registry.opening import open_checkpoint
-
-    return open_checkpoint(folder(), device)
 
 
 @hookimpl
 def register_embedders() -> list[EmbedderSpec]:
+    minilm, local = (_lazy(f"unembed_text.embedders.names:{name}") for name in ("minilm", "local_embedder"))
+    service, server = (lazy(f"unembed_text.embedders.api.embedder:{name}_service") for name in ("named", "url"))
+    gtr = partial(local, "hf", name="gtr-base", source=GTR, fixed={"pooling": "mean"})
+    gtr_st = partial(local, "st", name="gtr-base-st", source=GTR)
     return [
-        EmbedderSpec("minilm", "all-MiniLM-L6-v2, from an installed package or the hub", _minilm),
-        EmbedderSpec("st", "any sentence-transformers model: st:FOLDER or st:HUB_ID", partial(_local, "st")),
-        EmbedderSpec("hf", "any transformers encoder: hf:FOLDER?pooling=mean", partial(_local, "hf")),
-        EmbedderSpec("onnx", "an ONNX graph and its tokenizer: onnx:FOLDER?pooling=mean", partial(_local, "onnx")),
+        EmbedderSpec("minilm", "all-MiniLM-L6-v2, from an installed package or the hub", minilm),
+        EmbedderSpec("st", "any sentence-transformers model: st:FOLDER or st:HUB_ID", partial(local, "st")),
+        EmbedderSpec("hf", "any transformers encoder: hf:FOLDER?pooling=mean", partial(local, "hf")),
+        EmbedderSpec("onnx", "an ONNX graph and its tokenizer: onnx:FOLDER?pooling=mean", partial(local, "onnx")),
         EmbedderSpec(
-            "openai", "OpenAI's API: openai:text-embedding-3-small?dimensions=256", partial(_service, "openai")
+            "openai", "OpenAI's API: openai:text-embedding-3-small?dimensions=256", partial(service, "openai")
         ),
-        EmbedderSpec("cohere", "Cohere's API: cohere:embed-v4.0", partial(_service, "cohere")),
-        EmbedderSpec("voyage", "Voyage AI's API: voyage:voyage-3.5", partial(_service, "voyage")),
-        EmbedderSpec("gemini", "Google's API: gemini:gemini-embedding-001", partial(_service, "gemini")),
-        EmbedderSpec("ollama", "an Ollama server on this machine: ollama:MODEL", partial(_service, "ollama")),
-        EmbedderSpec("http", "an OpenAI-compatible server: http://HOST:PORT/v1#MODEL", partial(_server, "http")),
-        EmbedderSpec("https", "the same, encrypted: https://HOST/v1#MODEL", partial(_server, "https")),
-        EmbedderSpec("gtr-base", "GTR-base as vec2text embeds: states averaged, not normalised", _gtr),
-        EmbedderSpec("gtr-base-st", "GTR-base as sentence-transformers embeds: dense layer, normalised", _gtr_st),
+        EmbedderSpec("cohere", "Cohere's API: cohere:embed-v4.0", partial(service, "cohere")),
+        EmbedderSpec("voyage", "Voyage AI's API: voyage:voyage-3.5", partial(service, "voyage")),
+        EmbedderSpec("gemini", "Google's API: gemini:gemini-embedding-001", partial(service, "gemini")),
+        EmbedderSpec("ollama", "an Ollama server on this machine: ollama:MODEL", partial(service, "ollama")),
+        EmbedderSpec("http", "an OpenAI-compatible server: http://HOST:PORT/v1#MODEL", partial(server, "http")),
+        EmbedderSpec("https", "the same, encrypted: https://HOST/v1#MODEL", partial(server, "https")),
+        EmbedderSpec("gtr-base", "GTR-base as vec2text embeds: states averaged, not normalised", gtr),
+        EmbedderSpec("gtr-base-st", "GTR-base as sentence-transformers embeds: dense layer, normalised", gtr_st),
     ]
 
 
 @hookimpl
 def register_modalities() -> list[Modality]:
+    return [Modality("text", "texts, a passage each", method="closed")]
+
+
+@hookimpl
+def register_methods() -> list[Method]:
+    closed, vec2text = "unembed_text.methods.closed", "unembed_text.methods.vec2text"
     return [
-        Modality("text", "texts as the embedder's token ids", _open_text, _text_recipe),
-        Modality("vec2text", "texts as T5 ids, for any text embedder", _open_pair, _pair_recipe),
+        Method(
+            "closed",
+            "text",
+            "one network over the embedder's own token ids, trained on its own hypotheses",
+            _lazy(f"{closed}.checkpoint:open_checkpoint"),
+            _lazy(f"{closed}.recipe:TextRecipe"),
+        ),
+        Method(
+            "vec2text",
+            "text",
+            "a pair of T5s over T5's token ids, for any text embedder (Morris et al. 2023)",
+            _lazy(f"{vec2text}.checkpoint:open_checkpoint"),
+            _lazy(f"{vec2text}.recipe:PairRecipe"),
+            depth=1,
+        ),
     ]
 
 
 @hookimpl
 def register_commands() -> list[CommandSpec]:
-    return [CommandSpec("import-vec2text", "Turn a published vec2text pair into a checkpoint.", _import_command)]
-
-
-@_with_extra
-def _minilm(argument: str, device: "torch.device") -> "Embedder":
-    from unembed_text.embedders.local import minilm
-
-    return minilm(device)
-
-
-@_with_extra
-def _local(kind: Literal["st", "hf", "onnx"], argument: str, device: "torch.device") -> "Embedder":
-    from unembed_text.embedders.names import local_embedder
-
-    return local_embedder(kind, argument, name=f"{kind}:{argument}", device=device)
-
-
-def _service(kind: str, argument: str, device: "torch.device") -> "Embedder":
-    from unembed_text.embedders.api.embedder import named_service
-
-    return named_service(kind, argument, device)
-
-
-def _server(scheme: str, argument: str, device: "torch.device") -> "Embedder":
-    from unembed_text.embedders.api.embedder import url_service
-
-    return url_service(scheme, argument, device)
-
-
-@_with_extra
-def _gtr(argument: str, device: "torch.device") -> "Embedder":
-    from unembed_text.embedders.names import local_embedder
-
-    return local_embedder("hf", argument, name="gtr-base", device=device, source=GTR, fixed={"pooling": "mean"})
-
-
-@_with_extra
-def _gtr_st(argument: str, device: "torch.device") -> "Embedder":
-    from unembed_text.embedders.names import local_embedder
-
-    return local_embedder("st", argument, name="gtr-base-st", device=device, source=GTR)
-
-
-@_with_extra
-def _open_text(folder: Path, manifest: "Manifest", device: "torch.device") -> "Inverter":
-    from unembed_text.methods.closed.checkpoint import open_checkpoint
-
-    return open_checkpoint(folder, manifest, device)
-
-
-@_with_extra
-def _open_pair(folder: Path, manifest: "Manifest", device: "torch.device") -> "Inverter":
-    from unembed_text.methods.vec2text.checkpoint import open_checkpoint
-
-    return open_checkpoint(folder, manifest, device)
-
-
-@_with_extra
-def _text_recipe(options: Mapping[str, Any]) -> "Recipe":
-    from unembed_text.methods.closed.recipe import TextRecipe
-
-    return TextRecipe(options)
-
-
-@_with_extra
-def _pair_recipe(options: Mapping[str, Any]) -> "Recipe":
-    from unembed_text.methods.vec2text.recipe import PairRecipe
-
-    return PairRecipe(options)
-
-
-@_with_extra
-def _import_command() -> "click.Command":
-    from unembed_text.methods.vec2text.command import import_vec2text
-
-    return import_vec2text
+    command = _lazy("unembed_text.methods.vec2text.command:import_vec2text").get
+    return [CommandSpec("import-vec2text", "Turn a published vec2text pair into a checkpoint.", command)]

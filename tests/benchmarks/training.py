@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from unembed.config import parse
-from unembed.registry.discovery import modality
+from unembed.registry.discovery import method
 from unembed.training import TrainConfig, Trainer
 from unembed.training.report import peak_tflops
 from unembed_text.plugin import WEIGHTS
@@ -78,7 +78,7 @@ def main() -> None:
             "save_every": 10**9,
             "evaluate_every": 10**9,
         }
-        trainer = Trainer(parse(TrainConfig, config, "benchmark"), modality("text").recipe(recipe))
+        trainer = Trainer(parse(TrainConfig, config, "benchmark"), method("closed").recipe(recipe))
         peak = peak_tflops(trainer.recipe.embedder.device)
         rounds: list[None] = []
 

@@ -29,7 +29,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("train_*.toml")), ids=lambda path: path.name)
 def test_configs_are_what_the_recipe_takes(path) -> None:
     config = parse(TrainConfig, read_toml(path), path.name)
-    if config.modality == "image":
+    if config.method == "flow":
         found = parse(ImageRecipeConfig, {**config.recipe, "device": "cpu", "seed": 0}, path.name)
         assert found.independent != found.embedder
 

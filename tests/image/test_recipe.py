@@ -7,7 +7,7 @@ import torch
 
 import unembed
 from unembed.config import read_toml
-from unembed.registry.discovery import modality
+from unembed.registry.discovery import method
 from unembed.testing.checks import TRAINING
 from unembed.testing.checks.training import Training
 from unembed.testing.suite import Suite
@@ -24,7 +24,7 @@ def table(photos, clip_folder, request):
 
 
 def test_training_conforms(table) -> None:
-    Suite(TRAINING, lambda: (Training(modality("image"), table),)).require(None)
+    Suite(TRAINING, lambda: (Training(method("flow"), table),)).require(None)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_wrong_tables_are_refused(change, told, table) -> None:
 
 def test_training_for_probabilities_conforms(table) -> None:
     change = {"embedder": "efficientnet-lite0:probs", "space": "log", "independent": "efficientnet-lite0", "batch": 4}
-    Suite(TRAINING, lambda: (Training(modality("image"), {**table, **change}),)).require(None)
+    Suite(TRAINING, lambda: (Training(method("flow"), {**table, **change}),)).require(None)
 
 
 @pytest.mark.slow

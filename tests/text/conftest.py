@@ -87,7 +87,6 @@ def small_checkpoint(embedder, tmp_path_factory) -> Path:
         embedder_name="minilm",
         config=config,
         training={},
-        quality={},
     )
     return folder
 

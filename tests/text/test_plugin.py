@@ -16,7 +16,8 @@ def test_plugin_is_found_by_its_entry_point() -> None:
     local, services, servers = ["st", "hf", "onnx"], ["openai", "cohere", "voyage", "gemini"], ["http", "https"]
     named = ["gtr-base", "gtr-base-st"]
     assert [spec.name for spec in found.embedders] == ["minilm", *local, *services, "ollama", *servers, *named]
-    assert [spec.name for spec in found.modalities] == ["text", "vec2text"]
+    assert [spec.name for spec in found.modalities] == ["text"]
+    assert [spec.name for spec in found.methods] == ["closed", "vec2text"]
     assert [spec.name for spec in found.commands] == ["import-vec2text"]
 
 
@@ -39,7 +40,7 @@ _checkpoint: list = []
 
 def test_a_saved_network_opens_as_it_was(small_checkpoint, embedder) -> None:
     manifest = read_manifest(small_checkpoint)
-    assert manifest.embedder["name"] == "minilm"
+    assert manifest.embedder.name == "minilm"
     inverter = opening.load(str(small_checkpoint), device="cpu")
     guesses = inverter.hypothesizer.hypothesize(inverter.embed(TEXTS), 2)
     assert guesses.shape == (4, 2, 254) and (guesses != 0).sum(-1).max() <= 12

@@ -2,9 +2,10 @@
 
 import math
 from itertools import pairwise
+from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from unembed.config import Config
@@ -20,8 +21,17 @@ class Calibration(Config):
     """A rising step function, measured on `n` inversions: `probability[i]` holds from `similarity[i]` on."""
 
     similarity: list[float] = Field(min_length=1)
-    probability: list[float] = Field(min_length=1)
-    n: int
+    probability: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1)
+    n: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _rises(self) -> "Calibration":
+        if len(self.similarity) != len(self.probability):
+            raise ValueError("each similarity has one probability")
+        for name, values in (("similarity", self.similarity), ("probability", self.probability)):
+            if values != sorted(values):
+                raise ValueError(f"{name} falls where it must rise")
+        return self
 
     def confidence(self, similarity: Tensor) -> Tensor:
         """The probability of an exact result for each similarity `[N]` (NaN for NaN), float32 `[N]`, same device."""

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from unembed.errors import (
-    PluginError,
-    UnknownNameError,
-)
+from unembed.errors import PluginError, UnknownNameError, brief
 from unembed.registry import hooks
-from unembed.registry.specs import CommandSpec, Modality, PluginInfo
+from unembed.registry.specs import CommandSpec, InverterSpec, Method, Modality, PluginInfo
 
 if TYPE_CHECKING:
     from unembed.inversion.inverter import Inverter
@@ -21,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = [
     "command",
     "commands",
+    "fitting",
+    "method",
     "modality",
     "modality_of",
     "offered",
@@ -37,6 +36,7 @@ KINDS = {
     "inverters": "inverter",
     "embedders": "embedder",
     "modalities": "modality",
+    "methods": "method",
     "sources": "source",
     "commands": "command",
 }
@@ -53,7 +53,7 @@ def plugin(name: str) -> PluginInfo:
         if found.name == name:
             return found
     known = ", ".join(found.name for found in plugins()) or "none"
-    raise UnknownNameError(f"no plugin {name!r} is installed; known: {known}")
+    raise UnknownNameError(f"no plugin {brief(name)!r} is installed; known: {known}")
 
 
 def modality(name: str) -> Modality:
@@ -68,6 +68,31 @@ def modality_of(inverter: "Inverter") -> Modality | None:
     """The modality of the inverter's embedder, or None where no plugin offers one of that name."""
     found: Modality | None = offered("modalities", inverter.embedder.modality)
     return found
+
+
+def method(name: str) -> Method:
+    """The method of that name; that of a modality stands for its own, or its only, method.
+
+    Raises UnknownNameError.
+    """
+    found: Method | None = offered("methods", name)
+    if found is not None:
+        return found
+    kind: Modality | None = offered("modalities", name)
+    if kind is None:
+        raise unknown("methods", name, "is its plugin installed?")
+    if kind.method is not None:
+        return method(kind.method)
+    own = [spec for info in plugins() for spec in info.methods if spec.modality == name]
+    if len(own) != 1:
+        known = ", ".join(spec.name for spec in own) or "none"
+        raise UnknownNameError(f"modality {name!r} has no method of its own; name one; known: {known}")
+    return own[0]
+
+
+def fitting(dimension: int) -> list[InverterSpec]:
+    """The named inverters of vectors `dimension` wide. Loads no weights."""
+    return [spec for info in plugins() for spec in info.inverters if spec.dimension == dimension]
 
 
 def commands() -> list[str]:
@@ -102,6 +127,7 @@ def _load_one(point: EntryPoint) -> PluginInfo:
             inverters=tuple(spec for specs in hook.register_inverters() for spec in specs),
             embedders=tuple(spec for specs in hook.register_embedders() for spec in specs),
             modalities=tuple(spec for specs in hook.register_modalities() for spec in specs),
+            methods=tuple(spec for specs in hook.register_methods() for spec in specs),
             sources=tuple(spec for specs in hook.register_sources() for spec in specs),
             commands=tuple(spec for specs in hook.register_commands() for spec in specs),
         )
@@ -159,4 +185,4 @@ def unknown(kind: str, name: str, more: str) -> Exception:
     known = ", ".join(sorted(offers(kind))) or "none"
     broken = ", ".join(info.name for info in plugins() if info.error is not None)
     hint = f"; plugins that failed to load: {broken} (see `unembed plugins`)" if broken else ""
-    return UnknownNameError(f"no {KINDS[kind]} {name!r}; known: {known}; {more}{hint}")
+    return UnknownNameError(f"no {KINDS[kind]} {brief(name)!r}; known: {known}; {more}{hint}")

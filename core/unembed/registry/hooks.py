@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Modality, SourceSpec
+    from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Method, Modality, SourceSpec
 
 __all__ = ["hookimpl"]
 
@@ -25,7 +25,12 @@ def register_embedders() -> "list[EmbedderSpec]":  # type: ignore[empty-body]
 
 @hookspec
 def register_modalities() -> "list[Modality]":  # type: ignore[empty-body]
-    """Kinds of signal: how to open their checkpoints and how to train on them."""
+    """Kinds of object: how they are read from files and written to them."""
+
+
+@hookspec
+def register_methods() -> "list[Method]":  # type: ignore[empty-body]
+    """Kinds of network for a modality: how their checkpoints are opened and how they are trained."""
 
 
 @hookspec

@@ -1,11 +1,17 @@
 """Checkpoints from the Hugging Face hub."""
 
+import re
 from pathlib import Path
 
 from unembed.errors import MissingExtraError, UnknownNameError
 from unembed.registry.discovery import offers
 
-__all__ = ["from_hub"]
+__all__ = ["from_hub", "is_hub_id"]
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name could be a hub id, `owner/name`."""
+    return len(name) <= 96 and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name, re.ASCII) is not None
 
 
 def from_hub(name: str) -> Path:

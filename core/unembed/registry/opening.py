@@ -1,53 +1,68 @@
 """Opening what is asked for by name: inverters, embedders, checkpoint folders."""
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unembed.devices import choose_device
-from unembed.errors import CheckpointError, EmbedderMismatchError, InputError
-from unembed.registry.discovery import modality, offered, unknown
-from unembed.registry.hub import from_hub
+from unembed.errors import EmbedderMismatchError, InputError, brief
+from unembed.registry.discovery import method, offered, unknown
+from unembed.registry.hub import from_hub, is_hub_id
 
 if TYPE_CHECKING:
     import torch
 
+    from unembed.checkpoints.manifest import Manifest
     from unembed.contract.embedder import Embedder
     from unembed.inversion.inverter import Inverter
+    from unembed.registry.specs import InverterSpec
 
-__all__ = ["load", "load_embedder", "open_checkpoint"]
+__all__ = ["build", "load", "load_embedder", "open_checkpoint"]
 
 
 def load(
-    name: str,
+    name: str | Path,
     *,
     device: "str | torch.device | None" = None,
-    embedder: str | None = None,
+    embedder: Any = None,
     self_test: bool = False,
 ) -> "Inverter":
     """The inverter of that name: one that a plugin offers, a checkpoint folder, or a hub id `owner/name`.
 
-    `device` is the accelerator if there is one, else the CPU. `embedder` names another way to the model that the
-    checkpoint was trained against (a folder, a server). With `self_test` the checkpoint's own test is run. Raises
-    UnknownNameError (which lists the known names), CheckpointError or EmbedderMismatchError.
+    `device` is the accelerator if there is one, else the CPU. `embedder` is another way to the model that the
+    checkpoint was trained against: a name (`st:FOLDER`, a server's address), an `Embedder`, or what else the method
+    takes; of texts also a sentence-transformers model, or a function from a list of texts to vectors. With `self_test`
+    the checkpoint's own test is run. Raises UnknownNameError (which lists the known names), CheckpointError or
+    EmbedderMismatchError.
     """
     place = choose_device(device)
-    folder = Path(name).expanduser()
-    spec = offered("inverters", name)
+    spec = offered("inverters", name) if isinstance(name, str) else None
     if spec is not None and embedder is None:
-        inverter: Inverter = spec.load(place)
+        inverter = build(spec, place)
     elif spec is not None:
         if spec.checkpoint is None:
             raise InputError(f"inverter {name!r} has no checkpoint to open with another embedder than its own")
         inverter = open_checkpoint(spec.checkpoint(), place, embedder)
-    elif folder.is_dir():
-        inverter = open_checkpoint(folder, place, embedder)
-    elif name.count("/") == 1 and not name.startswith((".", "/", "~")):
+    elif isinstance(name, Path) or os.path.isdir(os.path.expanduser(name)):
+        inverter = open_checkpoint(Path(name).expanduser(), place, embedder)
+    elif is_hub_id(name):
         inverter = open_checkpoint(from_hub(name), place, embedder)
     else:
         raise unknown("inverters", name, "a checkpoint folder or a hub id owner/name works too")
     if self_test:
-        _test(inverter)
+        from unembed.checkpoints.self_test import run
+
+        run(inverter)
     return inverter
+
+
+def build(spec: "InverterSpec", device: "torch.device") -> "Inverter":
+    """The inverter that a plugin offers, with its own embedder."""
+    if spec.load is not None:
+        return spec.load(device)
+    if spec.checkpoint is None:
+        raise InputError(f"inverter {spec.name!r} can't be opened: its plugin gives neither `load` nor `checkpoint`")
+    return open_checkpoint(spec.checkpoint(), device)
 
 
 def load_embedder(name: str, *, device: "str | torch.device | None" = None) -> "Embedder":
@@ -60,52 +75,47 @@ def load_embedder(name: str, *, device: "str | torch.device | None" = None) -> "
     return embedder
 
 
-def open_checkpoint(folder: Path, device: "torch.device", embedder: str | None = None) -> "Inverter":
-    """Open a checkpoint folder with its modality's plugin and check that its embedder is the right one.
+def open_checkpoint(folder: Path, device: "torch.device", embedder: Any = None) -> "Inverter":
+    """Open a checkpoint folder by its method and check that its embedder is the right one.
 
-    With `embedder` the manifest's is replaced. One that is metered is checked when it is first asked.
+    `embedder`, as in `load`, is asked in place of the one that the manifest names. One that is metered is checked when
+    it is first asked. Raises CheckpointError, or EmbedderMismatchError.
     """
-    from unembed.checkpoints.fingerprint import fingerprint, same
     from unembed.checkpoints.manifest import read_manifest
 
     manifest = read_manifest(folder)
-    wanted, own = manifest.embedder["fingerprint"], manifest.embedder["name"]
-    if embedder is not None:
-        manifest = manifest.model_copy(update={"embedder": {**manifest.embedder, "name": embedder, "own": own}})
-    inverter = modality(manifest.modality).open(folder, manifest, device)
+    opened_by = method(manifest.method)
+    manifest = manifest.model_copy(update={"method": opened_by.name, "modality": opened_by.modality})
+    given = load_embedder(embedder, device=device) if isinstance(embedder, str) else embedder
+    inverter = opened_by.open(folder, manifest, device, given)
     inverter.manifest = manifest
-    box = inverter.embedder
-    if box.dimension != manifest.embedder.get("dimension", box.dimension):
+    _check_embedder(folder, manifest, inverter)
+    return inverter
+
+
+def _check_embedder(folder: Path, manifest: "Manifest", inverter: "Inverter") -> None:
+    from unembed.checkpoints.fingerprint import fingerprint, same
+
+    box, entry = inverter.embedder, manifest.embedder
+    wanted = entry.fingerprint
+    if entry.dimension is not None and box.dimension != entry.dimension:
         raise EmbedderMismatchError(
-            f"{folder} inverts vectors of {own!r}, which are {manifest.embedder['dimension']} wide; those of "
-            f"{box.name!r} are {box.dimension} wide"
+            f"{folder} inverts vectors of {entry.name!r}, which are {entry.dimension} wide; those of {box.name!r} are "
+            f"{box.dimension} wide"
         )
+    if wanted is None:
+        return
+    trained = f"{folder} was trained against {brief(entry.name)!r} (fingerprint {wanted.hash})"
 
     def check() -> None:
         found = fingerprint(box, inverter.codec)
         if not same(wanted, found):
             raise EmbedderMismatchError(
-                f"{folder} was trained against {own!r} (fingerprint {wanted['hash']}), but "
-                f"{box.name!r} answers otherwise (fingerprint {found['hash']}); install the embedder "
-                f"that it names, or load another inverter"
+                f"{trained}, but {box.name!r} answers otherwise (fingerprint {found.hash}); install the embedder that "
+                f"it names, or load another inverter"
             )
 
-    if wanted is not None and box.meter is not None:
+    if box.meter is not None:
         box.before_first(check)
-    elif wanted is not None:
+    else:
         check()
-    return inverter
-
-
-def _test(inverter: "Inverter") -> None:
-    """Invert what the checkpoint's self-test names; raises CheckpointError when it comes back worse than it did."""
-    test = inverter.manifest.self_test if inverter.manifest is not None else None
-    if test is None:
-        raise CheckpointError(f"inverter {inverter.name!r} has no self-test to run")
-    found = inverter.invert(inverter.embed([test["object"]]), steps=test["steps"], beam=test["beam"])
-    reached = float(found.similarity[0])
-    if reached < test["similarity"] - 0.02:
-        raise CheckpointError(
-            f"inverter {inverter.name!r} fails its self-test: similarity {reached:.3f}, {test['similarity']:.3f} when "
-            f"it was saved; its weights may be damaged"
-        )

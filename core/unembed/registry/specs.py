@@ -18,20 +18,24 @@ if TYPE_CHECKING:
     from unembed.sources.records import SourceContents, SourceRequest
     from unembed.training.recipe import Recipe
 
-__all__ = ["CommandSpec", "EmbedderSpec", "InverterSpec", "Modality", "PluginInfo", "SourceSpec"]
+__all__ = ["CommandSpec", "EmbedderSpec", "InverterSpec", "Method", "Modality", "PluginInfo", "SourceSpec"]
 
 
 @dataclass(frozen=True)
 class InverterSpec:
-    """An inverter under a name; `load(device)` builds it, and only then are weights and libraries read.
+    """An inverter under a name. Weights and libraries are read when it is asked for, not before.
 
-    One with a `checkpoint`, which returns its folder, can be opened with another embedder than its own.
+    Give `checkpoint`, which returns the folder of one, or `load(device)`, which builds an inverter that has none.
+    `embedder` names its black box and `dimension` the width of the vectors that it inverts: by these
+    `unembed.registry.discovery.fitting` finds the inverters for some vectors without loading any.
     """
 
     name: str
     summary: str
-    load: "Callable[[torch.device], Inverter]"
+    load: "Callable[[torch.device], Inverter] | None" = None
     checkpoint: "Callable[[], Path] | None" = None
+    embedder: str | None = None
+    dimension: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,19 +49,37 @@ class EmbedderSpec:
 
 @dataclass(frozen=True)
 class Modality:
-    """A kind of signal: `open(folder, manifest, device)` a checkpoint, make a `recipe(table)` to train by.
+    """A kind of object: how it is read and written.
 
     `read(path, column=None)` gives the objects of a file or folder, passages unless said otherwise. Where objects
     are no text, `write(folder, inverter, inputs, inversion)` leaves the results as files, whatever else is worth
     looking at beside them, and returns the files of the results in order; `inputs` is None for vectors alone.
+    `method` is the one meant where only the modality is named; with one method it needn't be said.
     """
 
     name: str
     summary: str
-    open: "Callable[[Path, Manifest, torch.device], Inverter]"
-    recipe: "Callable[[Mapping[str, Any]], Recipe]"
     read: Callable[..., list[Any]] = read_passages
     write: "Callable[[Path, Inverter, Sequence[Any] | None, Inversion], list[Path]] | None" = None
+    method: str | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A kind of network for one modality: how a checkpoint of it is opened, and how one is trained.
+
+    `open(folder, manifest, device, embedder)` builds the inverter of a checkpoint; `embedder` is asked in place of the
+    one that the manifest names, unless it is None. `recipe(table)` makes a `Recipe` of a config's `[recipe]`; a method
+    without one isn't trained by `unembed train`. `depth` is the largest that a config may ask for, where the recipe
+    has a limit.
+    """
+
+    name: str
+    modality: str
+    summary: str
+    open: "Callable[[Path, Manifest, torch.device, Embedder | None], Inverter]"
+    recipe: "Callable[[Mapping[str, Any]], Recipe] | None" = None
+    depth: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +117,6 @@ class PluginInfo:
     inverters: tuple[InverterSpec, ...] = ()
     embedders: tuple[EmbedderSpec, ...] = ()
     modalities: tuple[Modality, ...] = ()
-    sources: tuple[SourceSpec, ...] = ()
+    methods: tuple[Method, ...] = ()
     commands: tuple[CommandSpec, ...] = ()
     error: BaseException | None = field(default=None, compare=False)

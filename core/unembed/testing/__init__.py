@@ -85,11 +85,11 @@ def _inverter_suite(make: Callable[[], Inverter], objects: Sequence[Any] | None)
 
 def _training(path: Path) -> Training:
     from unembed.config import parse, read_toml
-    from unembed.registry.discovery import modality
+    from unembed.registry.discovery import method
     from unembed.training.config import TrainConfig
 
     config = parse(TrainConfig, read_toml(path), str(path))
-    return Training(modality(config.modality), config.recipe)
+    return Training(method(config.method), config.recipe)
 
 
 def _untrained(training: Training) -> Inverter:

@@ -1,7 +1,7 @@
 """A modality small enough to test everything with: short words over eight letters.
 
 It is a plugin like any other, though not installed as one: an entry point `unembed_toy = unembed.testing.toy`
-in the group `unembed` offers an inverter, an embedder and a modality, all called "toy".
+in the group `unembed` offers an inverter, an embedder, a modality and a method, all called "toy".
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unembed.checkpoints.fingerprint import fingerprint
-from unembed.checkpoints.manifest import Manifest
-from unembed.checkpoints.tensors import load_checkpoint, save_checkpoint
+from unembed.checkpoints.manifest import EmbedderEntry, Manifest, network_config
+from unembed.checkpoints.tensors import check_fit, load_checkpoint, save_checkpoint
 from unembed.config import Config, parse
 from unembed.contract.codec import SequenceCodec
 from unembed.contract.embedder import Embedder
@@ -24,10 +24,10 @@ from unembed.errors import InputError
 from unembed.inversion.bootstrap import mean
 from unembed.inversion.inverter import Inverter
 from unembed.registry.hooks import hookimpl
-from unembed.registry.specs import EmbedderSpec, InverterSpec, Modality
+from unembed.registry.specs import EmbedderSpec, InverterSpec, Method, Modality
 from unembed.training.recipe import Recipe
 
-__all__ = ["LETTERS", "ToyCodec", "ToyEmbedder", "ToyRecipe", "toy_inverter", "words"]
+__all__ = ["LETTERS", "ToyCodec", "ToyEmbedder", "ToyRecipe", "open_checkpoint", "toy_inverter", "words"]
 
 LETTERS = "abcdefgh"
 WIDTH = 8  # letters in the longest word; 0 pads
@@ -201,11 +201,17 @@ class _NetworkCorrector(Corrector):
         return self.network.candidates(self.network.scores(target, hypothesis, embedding), count)
 
 
+class ToyNetworkConfig(Config):
+    """A manifest's `config`."""
+
+    hidden: int = Field(ge=1)
+
+
 class ToyRecipeConfig(Config):
     """The `[recipe]` table."""
 
-    hidden: int = 64
-    batch: int = 64
+    hidden: int = Field(64, ge=1, le=65_536)
+    batch: int = Field(64, ge=1, le=65_536)
     device: str
     seed: int
 
@@ -243,16 +249,16 @@ class ToyRecipe(Recipe):
     def held_out(self) -> list[tuple[str, list[Any]]]:
         return [("words", words(32, seed=3))]
 
-    def save(self, folder: Path, training: dict[str, Any], quality: dict[str, Any]) -> None:
+    def save(self, folder: Path, training: dict[str, Any]) -> None:
         manifest = Manifest(
             modality="toy",
+            method="toy",
             name="toy",
             config={"hidden": self.options.hidden},
-            embedder={"name": "toy", "fingerprint": fingerprint(self.embedder, self.codec)},
+            embedder=EmbedderEntry(name="toy"),
             training=training,
-            quality=quality,
         )
-        save_checkpoint(folder, self.network.state_dict(), manifest)
+        save_checkpoint(folder, self.network.state_dict(), manifest, inverter=self.inverter())
 
     def flops(self, signals: Tensor, corrected: bool) -> float:
         return 6.0 * len(signals) * sum(p.numel() for p in self.network.parameters())
@@ -269,16 +275,19 @@ def _from_network(network: ToyNetwork, embedder: Embedder) -> Inverter:
     )
 
 
-def _open(folder: Path, manifest: Manifest, device: torch.device) -> Inverter:
-    _, tensors = load_checkpoint(folder)
-    network = ToyNetwork(int(manifest.config["hidden"]))
+def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device, embedder: Embedder | None) -> Inverter:
+    """The inverter of a checkpoint folder."""
+    _, tensors = load_checkpoint(folder, manifest)
+    hidden = network_config(ToyNetworkConfig, manifest, folder).hidden
+    check_fit(lambda: ToyNetwork(hidden), tensors, folder)
+    network = ToyNetwork(hidden)
     network.load_state_dict(tensors)
-    return _from_network(network.to(device), ToyEmbedder(device))
+    return _from_network(network.to(device), ToyEmbedder(device) if embedder is None else embedder)
 
 
 @hookimpl
 def register_inverters() -> list[InverterSpec]:
-    return [InverterSpec("toy", "words of up to 8 letters", toy_inverter)]
+    return [InverterSpec("toy", "words of up to 8 letters", toy_inverter, embedder="toy", dimension=DIMENSION)]
 
 
 @hookimpl
@@ -288,4 +297,9 @@ def register_embedders() -> list[EmbedderSpec]:
 
 @hookimpl
 def register_modalities() -> list[Modality]:
-    return [Modality("toy", "words as letters", _open, ToyRecipe)]
+    return [Modality("toy", "words as letters")]
+
+
+@hookimpl
+def register_methods() -> list[Method]:
+    return [Method("toy", "toy", "one small network for both roles", open_checkpoint, ToyRecipe)]

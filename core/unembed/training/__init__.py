@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 
 from unembed.config import parse, read_toml
+from unembed.devices import choose_device
 from unembed.training.config import TrainConfig
+from unembed.training.preparing import build_recipe, fitted_depth
 from unembed.training.recipe import Recipe
 from unembed.training.report import Report, peak_tflops
 from unembed.training.trainer import Trainer
@@ -22,14 +24,17 @@ def train(path: Path, *, resume: bool = False, overrides: Sequence[str] = ()) ->
     config's `output`. Under `accelerate launch` or `torchrun` every process takes batches of its own, and
     gradients are averaged. Raises ConfigError for a wrong file or value.
     """
-    from unembed.registry.discovery import modality
+    from unembed.registry.discovery import method
 
     config = parse(TrainConfig, read_toml(path, overrides), str(path))
-    device = torch.device(config.device or _own_device())
+    trained = method(config.method)
+    config = fitted_depth(config, trained)
+    device = choose_device(config.device or _own_device())
     if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) if device.index is None else device.index)
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")
-    recipe = modality(config.modality).recipe({**config.recipe, "device": str(device), "seed": config.seed})
+    recipe = build_recipe(trained, config.recipe, device=str(device), seed=config.seed)
     config.output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, recipe, resume=resume)
     if not trainer.accelerator.is_main_process:

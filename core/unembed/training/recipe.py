@@ -14,7 +14,7 @@ __all__ = ["Recipe"]
 
 
 class Recipe(ABC):
-    """One modality's side of training.
+    """One method's side of training.
 
     `network(target, signals, hypothesis, embedding)` returns the mean loss of a batch; with no hypothesis
     it is the hypothesizer's loss, with one the corrector's.
@@ -63,8 +63,8 @@ class Recipe(ABC):
         """Named lists of held-out objects to measure on during training."""
 
     @abstractmethod
-    def save(self, folder: Path, training: dict[str, Any], quality: dict[str, Any]) -> None:
-        """Write the network as a checkpoint that `unembed.load` opens."""
+    def save(self, folder: Path, training: dict[str, Any]) -> None:
+        """Write the network as a checkpoint that `unembed.load` opens; `training` goes into its manifest."""
 
     @abstractmethod
     def flops(self, signals: Tensor, corrected: bool) -> float | Tensor:

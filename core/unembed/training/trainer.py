@@ -224,7 +224,8 @@ class Trainer:
             "device": _device_name(self.recipe.embedder.device),
             "config": self.config.model_dump(mode="json"),
         }
-        self.recipe.save(self.config.output / "checkpoint", training, {})
+        self.network.eval()  # its self-test is what it reaches without dropout
+        self.recipe.save(self.config.output / "checkpoint", training)
         self.on_event("saved", self.step, {"folder": str(self.config.output)})
 
     def _load(self) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 import unembed
 from unembed_molecules.codec import read_molecule
 
-__all__ = ["BITS", "MorganEmbedder", "tanimoto"]
+__all__ = ["BITS", "MorganEmbedder", "by_name", "tanimoto"]
 
 BITS = 2048
 
@@ -47,3 +47,10 @@ class MorganEmbedder(unembed.Embedder):
         if molecule is None:
             return np.zeros(BITS, dtype=np.float32)
         return self._read(molecule).astype(np.float32)
+
+
+def by_name(argument: str, device: torch.device) -> MorganEmbedder:
+    """`morgan` or `morgan:counts`."""
+    if argument not in ("", "counts"):
+        raise unembed.InputError(f"morgan takes no argument or counts, not {argument!r}")
+    return MorganEmbedder(counts=argument == "counts", device=device)

@@ -74,10 +74,12 @@ def build_inverter(name: str, network: MoleculeNetwork, embedder: MorganEmbedder
     )
 
 
-def open_checkpoint(folder: Path, manifest: unembed.Manifest, device: torch.device) -> unembed.Inverter:
-    """The inverter of a checkpoint folder."""
-    _, tensors = unembed.load_checkpoint(folder)
+def open_checkpoint(
+    folder: Path, manifest: unembed.Manifest, device: torch.device, embedder: unembed.Embedder | None
+) -> unembed.Inverter:
+    """The inverter of a checkpoint folder; `embedder` is asked in place of its own, if there is one."""
+    _, tensors = unembed.load_checkpoint(folder, manifest)
     network = MoleculeNetwork(**manifest.config)
     network.load_state_dict(tensors)
-    embedder = unembed.load_embedder(manifest.embedder["name"], device=device)
-    return build_inverter(manifest.name, network.to(device).eval(), embedder)
+    box = embedder or unembed.load_embedder(manifest.embedder.name, device=device)
+    return build_inverter(manifest.name, network.to(device).eval(), box)

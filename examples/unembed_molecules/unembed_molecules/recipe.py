@@ -88,21 +88,18 @@ class MoleculeRecipe(unembed.Recipe):
     def held_out(self) -> list[tuple[str, list[Any]]]:
         return [("molecules", read_smiles(self.options.validation)[: self.options.held_out])]
 
-    def save(self, folder: Path, training: dict[str, Any], quality: dict[str, Any]) -> None:
+    def save(self, folder: Path, training: dict[str, Any]) -> None:
         options = self.options
         manifest = unembed.Manifest(
             modality="molecule",
+            method="molecule",
             name=options.name,
             config=self.config,
-            embedder={
-                "name": options.embedder,
-                "dimension": self.embedder.dimension,
-                "fingerprint": unembed.fingerprint(self.embedder, self.codec),
-            },
+            embedder={"name": options.embedder},
             training=training,
-            quality=quality,
         )
-        unembed.save_checkpoint(folder, self.network.state_dict(), manifest, storage="float16")
+        weights, inverter = self.network.state_dict(), self.inverter()
+        unembed.save_checkpoint(folder, weights, manifest, inverter=inverter, storage="float16")
 
     def flops(self, signals: Tensor, corrected: bool) -> float:
         return 6.0 * int((signals > 0).sum()) * sum(p.numel() for p in self.network.blocks.parameters())

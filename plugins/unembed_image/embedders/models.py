@@ -80,8 +80,11 @@ def clip(argument: str, device: torch.device) -> ImageEmbedder:
     return _tower(network, name, device)
 
 
-def clip_tiny(folder: Path, device: torch.device) -> ImageEmbedder:
-    """`clip-tiny`: the small CLIP that comes with this plugin (examples/train_clip_tiny.py), from its folder."""
+def clip_tiny(argument: str, device: torch.device) -> ImageEmbedder:
+    """`clip-tiny`: the small CLIP that comes with this plugin (examples/train_clip_tiny.py)."""
+    folder = Path(__file__).parents[1] / "weights/embedders/clip-tiny"
+    if argument:
+        raise InputError(f"{TINY} takes no argument, not {argument!r}")
     if not folder.is_dir():
         raise InputError(f"{TINY} isn't part of this installation; train one with examples/train_clip_tiny.py")
     return _tower(_clip_folder(folder, TINY), TINY, device)

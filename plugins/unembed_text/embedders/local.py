@@ -159,7 +159,7 @@ class LocalEmbedder(TextEmbedder):
 
 
 class SentenceTransformerEmbedder(LocalEmbedder):
-    """Any sentence-transformers model, by hub id or folder.
+    """Any sentence-transformers model, by hub id or folder, or the loaded model itself.
 
     `prompt` is the name of one of the model's prompts, or a text to put before every input; `truncate_dim`
     keeps the first so many values (Kusupati et al. 2022), `normalize` then scales to length 1, `max_tokens`
@@ -168,7 +168,7 @@ class SentenceTransformerEmbedder(LocalEmbedder):
 
     def __init__(
         self,
-        source: str,
+        source: Any,
         *,
         name: str,
         device: torch.device | str = "cpu",
@@ -177,16 +177,7 @@ class SentenceTransformerEmbedder(LocalEmbedder):
         truncate_dim: int | None = None,
         max_tokens: int | None = None,
     ) -> None:
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as error:
-            raise MissingExtraError("text embedders need an extra: pip install 'unembed[text]'") from error
-        reach_hub(source)
-        try:
-            model = SentenceTransformer(source, device=str(device))
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"can't load the sentence-transformers model {source!r}: {reason}") from error
+        model = _sentence_transformer(source, device) if isinstance(source, str) else source.to(device)
         own = any(type(module).__name__ == "Normalize" for module in model)
         super().__init__(
             _Sentences(model, normalize, truncate_dim).float().eval(),
@@ -199,6 +190,19 @@ class SentenceTransformerEmbedder(LocalEmbedder):
         )
 
 
+def _sentence_transformer(source: str, device: torch.device | str) -> Any:
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise MissingExtraError("text embedders need an extra: pip install 'unembed[text]'") from error
+    reach_hub(source)
+    try:
+        return SentenceTransformer(source, device=str(device))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"can't load the sentence-transformers model {source!r}: {reason}") from error
+
+
 class _Sentences(torch.nn.Module):
     def __init__(self, model: torch.nn.Module, normalize: bool, truncate_dim: int | None) -> None:
         super().__init__()
@@ -209,14 +213,61 @@ class _Sentences(torch.nn.Module):
         return F.normalize(found, dim=-1) if self.normalize else found
 
 
-def text_embedder(name: str, device: torch.device) -> TextEmbedder:
-    """The embedder of that name; raises InputError for one that reads no texts."""
-    from unembed.registry.opening import load_embedder
+class FunctionEmbedder(TextEmbedder):
+    """A function from a list of texts to vectors as the black box. Signals are UTF-8 bytes `[N, L]`, padded with 0."""
 
-    found = load_embedder(name, device=device)
-    if not isinstance(found, TextEmbedder):
-        raise InputError(f"embedder {name!r} reads no texts")
-    return found
+    def __init__(self, function: Callable[[list[str]], Any], device: torch.device | str = "cpu") -> None:
+        self._function = function
+        width = self._asked(["width"]).shape[1]
+        name = getattr(function, "__name__", type(function).__name__)
+        super().__init__(name=name, modality="text", dimension=width, normalized=False, device=device)
+
+    def _asked(self, texts: list[str]) -> Tensor:
+        try:
+            found = torch.as_tensor(self._function(texts), dtype=torch.float32)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the function that embeds must return an array of numbers [N, D]: {error}") from error
+        if found.ndim != 2 or len(found) != len(texts):
+            raise InputError(f"the function that embeds returned shape {list(found.shape)} for {len(texts)} texts")
+        return found
+
+    def _signals(self, texts: Sequence[str]) -> Tensor:
+        return as_bytes(texts)
+
+    def _embed(self, signals: Tensor) -> Tensor:
+        return self._asked(from_bytes(signals)).to(self.device)
+
+
+def as_bytes(texts: Sequence[str]) -> Tensor:
+    """Texts as UTF-8, uint8 `[N, L]`, padded with 0."""
+    rows = [text.encode() for text in texts]
+    signals = torch.zeros(len(rows), max(map(len, rows), default=0), dtype=torch.uint8)
+    for signal, row in zip(signals, rows, strict=True):
+        signal[: len(row)] = torch.frombuffer(bytearray(row), dtype=torch.uint8) if row else 0
+    return signals
+
+
+def from_bytes(signals: Tensor) -> list[str]:
+    """The texts behind `as_bytes`."""
+    return [bytes(row).rstrip(b"\0").decode("utf-8", errors="replace") for row in signals.tolist()]
+
+
+def text_embedder(given: Any, device: torch.device) -> TextEmbedder:
+    """What `given` stands for: an embedder's name, a `TextEmbedder`, a sentence-transformers model, or a function.
+
+    The function takes a list of texts and returns vectors `[N, D]`. Raises InputError for what reads no texts.
+    """
+    if isinstance(given, str):
+        from unembed.registry.opening import load_embedder
+
+        given = load_embedder(given, device=device)
+    if isinstance(given, TextEmbedder):
+        return given
+    if not isinstance(given, Embedder) and hasattr(given, "encode") and hasattr(given, "tokenizer"):
+        return SentenceTransformerEmbedder(given, name="sentence-transformers", device=device)
+    if callable(given):
+        return FunctionEmbedder(given, device)
+    raise InputError(f"embedder {getattr(given, 'name', given)!r} reads no texts")
 
 
 def minilm(device: torch.device | str = "cpu") -> SentenceTransformerEmbedder:

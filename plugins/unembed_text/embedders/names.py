@@ -9,10 +9,11 @@ from pydantic import Field
 
 from unembed.config import Config, parse
 from unembed.errors import ConfigError, InputError
+from unembed_text.embedders import local
 from unembed_text.embedders.encoders import OnnxEmbedder, Pooling, TransformerEmbedder
 from unembed_text.embedders.local import LocalEmbedder, SentenceTransformerEmbedder
 
-__all__ = ["local_embedder", "split_options"]
+__all__ = ["local_embedder", "minilm", "split_options"]
 
 
 class LocalOptions(Config):
@@ -63,15 +64,23 @@ def split_options(argument: str, model: type[Options], *, name: str) -> tuple[st
 def local_embedder(
     kind: Literal["st", "hf", "onnx"],
     argument: str,
-    *,
-    name: str,
     device: torch.device,
+    *,
+    name: str = "",
     source: str = "",
     fixed: Mapping[str, Any] | None = None,
 ) -> LocalEmbedder:
     """The model that `argument` names, or else that of `source`; `fixed` options can't be chosen."""
     embedder, options, example = KINDS[kind]
+    name = name or f"{kind}:{argument}"
     given, chosen = split_options(argument, options, name=name)
     if not given and not source:
         raise InputError(f"{kind} needs a model: {example}")
     return embedder(given or source, name=name, device=device, **{**chosen.model_dump(), **(fixed or {})})
+
+
+def minilm(argument: str, device: torch.device) -> LocalEmbedder:
+    """`minilm`, which takes no argument."""
+    if argument:
+        raise InputError(f"minilm takes no argument, not {argument!r}; name another model as st:{argument}")
+    return local.minilm(device)

@@ -1,10 +1,9 @@
 """Embedders are told apart; rounding isn't mistaken for another embedder."""
 
-import json
-
 import torch
 
 from unembed.checkpoints.fingerprint import fingerprint, same
+from unembed.checkpoints.manifest import Fingerprint
 from unembed.contract.embedder import Embedder
 from unembed.testing.toy import ToyCodec, ToyEmbedder
 
@@ -13,15 +12,15 @@ def test_fingerprint_survives_json_and_small_noise() -> None:
     a = fingerprint(ToyEmbedder(), ToyCodec())
     noisy = ToyEmbedder()
     noisy.table += 1e-4
-    assert same(a, json.loads(json.dumps(fingerprint(noisy, ToyCodec()))))
+    assert same(a, Fingerprint.model_validate_json(fingerprint(noisy, ToyCodec()).model_dump_json()))
 
 
 def test_fingerprint_of_another_embedder_differs() -> None:
     other = ToyEmbedder()
     other.table = other.table.flip(0)
     a, b = fingerprint(ToyEmbedder(), ToyCodec()), fingerprint(other, ToyCodec())
-    assert not same(a, b) and a["hash"] != b["hash"]
-    assert not same(a, a | {"dimension": 3})
+    assert not same(a, b) and a.hash != b.hash
+    assert not same(a, a.model_copy(update={"dimension": 3}))
 
 
 class Sparse(Embedder):
@@ -37,14 +36,14 @@ class Sparse(Embedder):
 
 def test_fingerprint_tells_sparse_embedders_apart() -> None:
     a, b = fingerprint(Sparse(100), ToyCodec()), fingerprint(Sparse(101), ToyCodec())
-    assert a["values"] == b["values"]
+    assert a.values == b.values
     assert not same(a, b)
 
 
 def test_a_fingerprint_without_sums_is_still_read() -> None:
     a = fingerprint(ToyEmbedder(), ToyCodec())
-    old = {key: value for key, value in a.items() if key != "sums"}
-    assert same(old, a) and not same(old | {"values": [[1.0] * 16] * 3}, a)
+    old = a.model_copy(update={"sums": None})
+    assert same(old, a) and not same(old.model_copy(update={"values": [[1.0] * 16] * 3}), a)
 
 
 class Long(Embedder):
@@ -62,9 +61,9 @@ class Long(Embedder):
 
 def test_what_may_differ_grows_with_an_embeddings_length() -> None:
     known, rounded, other = (fingerprint(box, ToyCodec()) for box in (Long(0), Long(0, 3e-3), Long(1)))
-    assert min(known["lengths"]) > 5 and known["sums"] != rounded["sums"]
+    assert min(known.lengths) > 5 and known.sums != rounded.sums
     assert same(known, rounded) and not same(known, other)
-    old = {key: value for key, value in known.items() if key != "lengths"}
+    old = known.model_copy(update={"lengths": None})
     assert same(old, rounded) and not same(old, other)
-    strict = {key: value for key, value in rounded.items() if key != "lengths"}
+    strict = rounded.model_copy(update={"lengths": None})
     assert not same(old, strict)  # what was refused before lengths were known

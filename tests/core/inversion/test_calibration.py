@@ -56,7 +56,7 @@ def test_an_inverter_with_a_calibration_says_how_sure_it_is(tmp_path) -> None:
     assert "calibration_error" not in plain.metrics
     assert inverter.invert(inverter.embed(["cafe"])).confidence is None
     found = calibrate(plain.similarity, plain.exact)
-    inverter.manifest = Manifest(modality="toy", name="toy", config={}, embedder={}, calibration=found)
+    inverter.manifest = Manifest(modality="toy", name="toy", config={}, embedder={"name": "toy"}, calibration=found)
     again = evaluate(inverter, signals, steps=1)
     low, high = again.ci["calibration_error"]
     assert 0 <= low <= again.metrics["calibration_error"] <= high < 0.3

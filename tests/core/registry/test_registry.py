@@ -1,7 +1,10 @@
 """Finding plugins, and pluggy's three traps."""
 
+import json
+import shutil
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -9,7 +12,7 @@ import pytest
 from unembed.errors import CheckpointError, EmbedderMismatchError, InputError, PluginError, UnknownNameError
 from unembed.registry import discovery, opening
 from unembed.registry.hooks import hookimpl
-from unembed.testing.toy import toy_inverter, words
+from unembed.testing.toy import ToyEmbedder, toy_inverter, words
 from unembed.training import train
 
 
@@ -26,7 +29,7 @@ def checkpoint(tmp_path_factory):
     """A toy checkpoint, made by a training of one step."""
     folder = tmp_path_factory.mktemp("toy")
     config = folder / "toy.toml"
-    config.write_text(f'modality = "toy"\noutput = "{folder}/run"\nsteps = 1\n')
+    config.write_text(f'method = "toy"\noutput = "{folder}/run"\nsteps = 1\n')
     with pytest.MonkeyPatch.context() as patch:
         points = (*discovery.entry_points(group="unembed"), EntryPoint("toy", "unembed.testing.toy", "unembed"))
         patch.setattr(discovery, "entry_points", lambda group: points)
@@ -46,6 +49,8 @@ def test_load_unknown_name_lists_the_known(toy_plugin) -> None:
         opening.load_embedder("x:y")
     with pytest.raises(UnknownNameError, match=r"no modality 'smell'; known: image, text, toy"):
         discovery.modality("smell")
+    with pytest.raises(UnknownNameError, match=r"no method 'smell'; known: closed, flow, toy, vec2text"):
+        discovery.method("smell")
 
 
 def test_a_name_offered_twice_is_an_error_naming_both(toy_plugin, install) -> None:
@@ -81,15 +86,94 @@ def test_load_a_checkpoint_folder(toy_plugin, checkpoint) -> None:
     assert inverter.invert(inverter.embed(["cafe"]), steps=1).objects
 
 
-def test_load_a_folder_that_is_no_checkpoint(tmp_path) -> None:
+@pytest.mark.parametrize("kind", [str, Path])
+def test_load_a_folder_that_is_no_checkpoint(kind, tmp_path) -> None:
     with pytest.raises(CheckpointError, match=r"no readable manifest\.json"):
-        opening.load(str(tmp_path))
+        opening.load(kind(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "told"),
+    [
+        (Path("missing"), CheckpointError, "missing is no unembed checkpoint: there is no such folder"),
+        ("toy/", UnknownNameError, "no inverter 'toy/'; known"),
+        ("x" * 5000, UnknownNameError, "no inverter 'xxx"),
+        ("a\0b", UnknownNameError, "no inverter"),
+    ],
+)
+def test_load_what_isnt_there(name, error, told, toy_plugin) -> None:
+    with pytest.raises(error, match=told) as caught:
+        opening.load(name, device="cpu")
+    assert len(str(caught.value)) < 500
+
+
+def test_a_manifest_is_read_once(toy_plugin, checkpoint, monkeypatch) -> None:
+    from unembed.checkpoints import manifest
+
+    reads = []
+    monkeypatch.setattr(manifest.json, "loads", lambda text, loads=manifest.json.loads: reads.append(1) or loads(text))
+    opening.load(checkpoint, device="cpu")
+    assert len(reads) == 1
+
+
+def test_fitting_inverters_are_found_by_width_without_loading(toy_plugin) -> None:
+    assert [spec.name for spec in discovery.fitting(24)] == ["toy"]
+    assert {"gtr-base", "gtr-base-st"} <= {spec.name for spec in discovery.fitting(768)}
+    assert all(spec.dimension and spec.embedder for info in discovery.plugins() for spec in info.inverters)
+
+
+SECOND = """
+import unembed
+from unembed.testing.toy import ToyRecipe, open_checkpoint
+
+@unembed.hookimpl
+def register_methods():
+    return [unembed.Method("twin", "toy", "the same again", open_checkpoint, ToyRecipe)]
+"""
+
+
+def test_a_modality_with_two_methods_and_none_of_its_own_asks_which(toy_plugin, install, tmp_path, monkeypatch) -> None:
+    assert discovery.method("toy").name == "toy" and discovery.method("text").name == "closed"
+    (tmp_path / "second_method.py").write_text(SECOND)
+    (tmp_path / "smell.py").write_text(
+        SECOND.replace('"twin", "toy"', '"nose", "smell"') + "\n@unembed.hookimpl\n"
+        "def register_modalities(): return [unembed.Modality('smell', 'smells')]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    toy = EntryPoint(name="toy", value="unembed.testing.toy", group="unembed")
+    install(toy, *(EntryPoint(name=name, value=name, group="unembed") for name in ("second_method", "smell")))
+    assert discovery.method("toy").name == "toy" and discovery.method("twin").modality == "toy"
+    assert discovery.method("smell").name == "nose"
+    (tmp_path / "taste.py").write_text(SECOND.replace('"twin", "toy"', '"tongue", "smell"'))
+    install(*(EntryPoint(name=name, value=name, group="unembed") for name in ("smell", "taste")))
+    with pytest.raises(UnknownNameError, match="modality 'smell' has no method of its own; .*known: nose, tongue"):
+        discovery.method("smell")
+
+
+def test_a_checkpoint_of_before_there_were_methods_opens(toy_plugin, checkpoint, tmp_path) -> None:
+    old = edited(checkpoint, tmp_path / "old", method=None, files={})
+    data = json.loads((tmp_path / "old" / "manifest.json").read_text())
+    assert data.pop("method") is None
+    (tmp_path / "old" / "manifest.json").write_text(json.dumps(data))
+    manifest = opening.load(old, device="cpu").manifest
+    assert (manifest.modality, manifest.method) == ("toy", "toy")
+
+
+def test_a_checkpoint_without_a_fingerprint_opens(toy_plugin, checkpoint, tmp_path) -> None:
+    assert opening.load(edited(checkpoint, tmp_path / "c", embedder={"name": "toy"}), device="cpu").name == "toy"
+
+
+def test_another_embedder_is_a_name_or_an_embedder(toy_plugin, checkpoint) -> None:
+    given = ToyEmbedder()
+    inverter = opening.load(checkpoint, device="cpu", embedder=given)
+    assert inverter.embedder is given and inverter.manifest.embedder.name == "toy"
+    assert opening.load(checkpoint, device="cpu", embedder="toy").embedder.name == "toy"
+    given.table = given.table.flip(0)
+    with pytest.raises(EmbedderMismatchError, match="answers otherwise"):
+        opening.load(checkpoint, device="cpu", embedder=given)
 
 
 def edited(checkpoint, folder, **changes):
-    import json
-    import shutil
-
     shutil.copytree(checkpoint, folder)
     manifest = json.loads((folder / "manifest.json").read_text()) | changes
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -97,8 +181,6 @@ def edited(checkpoint, folder, **changes):
 
 
 def test_load_refuses_another_embedder_by_name(toy_plugin, checkpoint, tmp_path) -> None:
-    import json
-
     embedder = json.loads((checkpoint / "manifest.json").read_text())["embedder"]
     embedder["fingerprint"]["values"][1][3] += 0.1
     with pytest.raises(EmbedderMismatchError, match="trained against 'toy'"):
@@ -106,17 +188,21 @@ def test_load_refuses_another_embedder_by_name(toy_plugin, checkpoint, tmp_path)
 
 
 def test_load_runs_the_self_test_when_asked(toy_plugin, checkpoint, tmp_path) -> None:
-    inverter = opening.load(str(checkpoint))
-    reached = inverter.invert(inverter.embed(["cafe"]), steps=1, beam=2).similarity.item()
-    test = {"object": "cafe", "steps": 1, "beam": 2, "similarity": reached}
-    good = opening.load(edited(checkpoint, tmp_path / "good", self_test=test), self_test=True)
-    assert good.manifest.training["steps"] == 1
-    with pytest.raises(CheckpointError, match="no self-test to run"):
-        opening.load(str(checkpoint), self_test=True)
-    bad = edited(checkpoint, tmp_path / "bad", self_test=test | {"similarity": reached + 0.1})
-    opening.load(bad)
-    with pytest.raises(CheckpointError, match="self-test"):
-        opening.load(bad, self_test=True)
+    inverter = opening.load(checkpoint, device="cpu", self_test=True)
+    saved = inverter.manifest.self_test
+    reached = inverter.invert(inverter.embed(["a"]), steps=1, beam=2).similarity.item()
+    assert (saved.probe, saved.steps, saved.beam) == (0, 1, 2) and saved.similarity == pytest.approx(reached, abs=1e-4)
+    older = {"object": "a", "steps": 1, "beam": 2, "similarity": reached}
+    opening.load(edited(checkpoint, tmp_path / "older", self_test=older), device="cpu", self_test=True)
+    for name, test, told in (
+        ("none", None, "no self-test to run"),
+        ("worse", older | {"similarity": reached + 0.1}, "fails its self-test"),
+        ("absent", saved.model_dump() | {"probe": 9}, "names probe 9"),
+    ):
+        folder = edited(checkpoint, tmp_path / name, self_test=test)
+        opening.load(folder, device="cpu")
+        with pytest.raises(CheckpointError, match=told):
+            opening.load(folder, device="cpu", self_test=True)
 
 
 def test_load_a_device_that_is_not_there() -> None:

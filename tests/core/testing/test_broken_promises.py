@@ -12,12 +12,12 @@ from torch.nn import functional as F
 from unembed.contract.proposers import Corrector, Editor
 from unembed.contract.similarity import cosine
 from unembed.inversion.inverter import Inverter
-from unembed.registry import discovery
-from unembed.registry.specs import Modality
+from unembed.registry import discovery, opening
+from unembed.registry.specs import Method
 from unembed.testing.checks import INVERTER, PLUGIN, TRAINING
 from unembed.testing.checks.training import Training
 from unembed.testing.suite import Suite
-from unembed.testing.toy import LetterAccuracy, OneLetter, ToyNetwork, ToyRecipe, _open, toy_inverter, words
+from unembed.testing.toy import LetterAccuracy, OneLetter, ToyNetwork, ToyRecipe, open_checkpoint, toy_inverter, words
 
 WORDS = sorted(set(words(8, seed=9)))
 
@@ -230,6 +230,12 @@ def make(device):
     return toy_inverter(device)
 """
 FINE = GOOD.format(name="a", summary="s")
+METHOD = """
+import unembed
+@unembed.hookimpl
+def register_methods():
+    return [unembed.Method("m", "smell", "s", print)]
+"""
 PLUGINS = [
     ("plugin_loads", "import no_such_library", "no_such_library"),
     ("plugin_loads", GOOD.format(name="minilm", summary="a clash"), "offered by both unknown \\(broken\\) and unembed"),
@@ -243,6 +249,9 @@ PLUGINS = [
     ("plugin_offers_something", GOOD.format(name="a:b", summary="s"), "colon"),
     ("plugin_builds_its_inverters", FINE.replace(": make(device)", ": 3"), "int"),
     ("plugin_builds_its_inverters", FINE.replace(": make(device)", ": 1 / 0"), "Zero"),
+    ("plugin_builds_its_inverters", FINE.replace("make(device))", "make(device), dimension=9)"), "24, not 9"),
+    ("plugin_builds_its_inverters", FINE.replace(", lambda device: make(device)", ""), "neither `load` nor"),
+    ("plugin_methods_have_a_modality", METHOD, "'smell'"),
     ("plugin_loads_nothing_heavy", FINE + "import torch", "torch"),
 ]
 
@@ -292,6 +301,10 @@ class Unlearning(ToyRecipe):
         self.network = Deaf(self.options.hidden)
 
 
+def stubborn(folder, manifest, device, embedder):
+    return open_checkpoint(folder, manifest, device, None)
+
+
 class Forgetful(ToyRecipe):
     def save(self, *args):
         learned, self.network = self.network, ToyNetwork(self.options.hidden)
@@ -317,12 +330,15 @@ RECIPES = [
     ("recipe_repeats_itself_under_a_seed", Wavering),
     ("recipe_learns_both_roles", Unlearning),
     ("recipe_saves_what_load_opens", Forgetful),
+    ("method_opens_with_another_embedder", ToyRecipe),
 ]
 
 
 @pytest.mark.parametrize(("check", "recipe"), RECIPES, ids=[f"{name}-{i}" for i, (name, _) in enumerate(RECIPES)])
-def test_a_broken_recipe_fails_its_check_alone(check, recipe, toy_plugin) -> None:
-    assert failed(Suite(TRAINING, lambda: (Training(Modality("toy", "", _open, recipe), {}),))) == {check}
+def test_a_broken_recipe_fails_its_check_alone(check, recipe, toy_plugin, monkeypatch) -> None:
+    method = Method("toy", "toy", "", stubborn if recipe is ToyRecipe else open_checkpoint, recipe)
+    monkeypatch.setattr(opening, "method", lambda name: method)
+    assert failed(Suite(TRAINING, lambda: (Training(method, {}),))) == {check}
 
 
 def test_every_rule_has_a_broken_variant() -> None:

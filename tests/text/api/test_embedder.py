@@ -244,7 +244,7 @@ def test_a_server_with_another_model_is_caught_when_first_asked(pair, proxy, mon
     ours = load(str(pair), device="cpu", embedder=proxy.name(dimensions=384))
     out = tmp_path / "checked"
     manifest, tensors = load_checkpoint(pair)
-    known = {**manifest.embedder, "fingerprint": fingerprint(ours.embedder, ours.codec)}
+    known = manifest.embedder.model_copy(update={"fingerprint": fingerprint(ours.embedder, ours.codec)})
     tokenizer = partial(shutil.copytree, pair / "tokenizer")
     save_checkpoint(
         out,

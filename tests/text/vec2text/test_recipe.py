@@ -48,7 +48,7 @@ def test_training_lowers_both_losses_and_saves_an_inverter(options, tmp_path) ->
     table = "\n".join(f"{key} = {json.dumps(value)}" for key, value in options.items())
     config = tmp_path / "config.toml"
     config.write_text(
-        f'modality = "vec2text"\noutput = "{tmp_path / "run"}"\nsteps = 60\nround_steps = 10\nguess_steps = 20\n'
+        f'method = "vec2text"\noutput = "{tmp_path / "run"}"\nsteps = 60\nround_steps = 10\nguess_steps = 20\n'
         f"depth = 1\nwarmup = 5\nevaluate_every = 60\ndevice = 'cpu'\n[recipe]\n{table}\n"
     )
     train(config)

@@ -9,6 +9,8 @@ from importlib.metadata import packages_distributions
 import torch
 
 from unembed.inversion.inverter import Inverter
+from unembed.registry.discovery import KINDS, offers
+from unembed.registry.opening import build
 from unembed.registry.specs import PluginInfo
 from unembed.testing.checks._tools import equal
 from unembed.testing.suite import check
@@ -25,15 +27,23 @@ def plugin_loads(plugin: PluginInfo) -> None:
 
 @check(plugin_loads)
 def plugin_offers_something(plugin: PluginInfo) -> None:
-    """It offers an inverter, an embedder or a modality, each once under its name and with a summary of one line."""
-    offers = [(kind, spec) for kind in ("inverters", "embedders", "modalities") for spec in getattr(plugin, kind)]
-    assert offers, "it offers nothing"
-    for kind, spec in offers:
+    """It offers something, each thing once under its name and with a summary of one line."""
+    own = [(kind, spec) for kind in KINDS for spec in getattr(plugin, kind)]
+    assert own, "it offers nothing"
+    for kind, spec in own:
         assert spec.name.strip() and ":" not in spec.name, f"{spec.name!r} is no name: it is empty or has a colon"
         assert spec.summary.strip(), f"{spec.name!r} of its {kind} has no summary"
         assert "\n" not in spec.summary, f"the summary of {spec.name!r} has several lines"
-    for (kind, name), count in Counter((kind, spec.name) for kind, spec in offers).items():
+    for (kind, name), count in Counter((kind, spec.name) for kind, spec in own).items():
         assert count == 1, f"{name!r} stands {count} times among its {kind}"
+
+
+@check(plugin_offers_something)
+def plugin_methods_have_a_modality(plugin: PluginInfo) -> None:
+    """Each method is for a modality that an installed plugin offers."""
+    for spec in plugin.methods:
+        known = ", ".join(sorted(offers("modalities"))) or "none"
+        assert spec.modality in offers("modalities"), f"{spec.name!r} is for {spec.modality!r}; offered: {known}"
 
 
 @check(plugin_loads)
@@ -57,8 +67,10 @@ def plugin_loads_nothing_heavy(plugin: PluginInfo) -> None:
 
 @check(plugin_offers_something, when=lambda plugin: bool(plugin.inverters))
 def plugin_builds_its_inverters(plugin: PluginInfo) -> None:
-    """The factory of each inverter that it offers builds one, on the device that it is asked for."""
+    """Each inverter that it offers can be built, on the device asked for, and inverts vectors as wide as it says."""
     for spec in plugin.inverters:
-        made = spec.load(torch.device("cpu"))
+        made = build(spec, torch.device("cpu"))
         assert isinstance(made, Inverter), f"the factory of {spec.name!r} returned {type(made).__name__}"
         equal(made.embedder.device.type, "cpu", f"the device of {spec.name!r}, asked for on the CPU")
+        if spec.dimension is not None:
+            equal(made.dimension, spec.dimension, f"the width of the vectors of {spec.name!r}")

@@ -1,4 +1,4 @@
-"""What a modality gives the trainer: its recipe, built from the `[recipe]` table of a config."""
+"""What a method gives the trainer: its recipe, built from the `[recipe]` table of a config."""
 
 import math
 import tempfile
@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unembed.checkpoints import self_test
 from unembed.checkpoints.manifest import read_manifest
 from unembed.errors import ConfigError
-from unembed.registry.opening import open_checkpoint
-from unembed.registry.specs import Modality
+from unembed.registry.opening import load_embedder, open_checkpoint
+from unembed.registry.specs import Method
 from unembed.testing.checks._tools import close, equal, refused
 from unembed.testing.suite import check
+from unembed.training.preparing import build_recipe
 from unembed.training.recipe import Recipe
 
 __all__ = ["Training"]
@@ -24,15 +26,15 @@ __all__ = ["Training"]
 
 @dataclass(frozen=True)
 class Training:
-    """The subject: a modality, and the table that its recipe is built from when the first check needs it."""
+    """The subject: a method, and the table that its recipe is built from when the first check needs it."""
 
-    modality: Modality
+    method: Method
     table: Mapping[str, Any]
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The recipe, on the CPU and with seed 0 unless the table says otherwise."""
-        return self.modality.recipe({"device": "cpu", "seed": 0, **self.table})
+        """The recipe, on the CPU and with seed 0."""
+        return build_recipe(self.method, self.table, device="cpu", seed=0)
 
     def signals(self) -> Tensor:
         """One batch on the embedder's device, at most eight rows."""
@@ -51,16 +53,18 @@ def _seeded() -> torch.Generator:
 
 @check()
 def recipe_builds(training: Training) -> None:
-    """The modality makes a `Recipe` from the table of the config."""
+    """The method makes a `Recipe` from the table of the config."""
     made = training.recipe
-    assert isinstance(made, Recipe), f"the modality made {type(made).__name__}"
+    assert isinstance(made, Recipe), f"the method made {type(made).__name__}"
 
 
 @check(recipe_builds)
 def recipe_refuses_unknown_keys(training: Training) -> None:
     """A key of `[recipe]` that means nothing raises ConfigError: a misspelled option must not go unnoticed."""
-    table = {"device": "cpu", "seed": 0, **training.table, "no_such_key": 1}
-    refused(lambda: training.modality.recipe(table), "a recipe with no_such_key", ConfigError)
+    table = {**training.table, "no_such_key": 1}
+    refused(
+        lambda: build_recipe(training.method, table, device="cpu", seed=0), "a recipe with no_such_key", ConfigError
+    )
 
 
 @check(recipe_builds)
@@ -128,15 +132,35 @@ def recipe_saves_what_load_opens(training: Training) -> None:
     before = recipe.inverter()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "checkpoint"
-        recipe.save(folder, {}, {})
+        recipe.save(folder, {})
         manifest = read_manifest(folder)
         after = open_checkpoint(folder, recipe.embedder.device)
-    equal(manifest.modality, training.modality.name, "the modality in the manifest")
+    equal(manifest.method, training.method.name, "the method in the manifest")
+    equal(manifest.modality, training.method.modality, "the modality in the manifest")
+    equal(after.embedder.modality, training.method.modality, "the modality of the embedder")
     target = before.embed(recipe.held_out()[0][1][:4])
     found = [inverter.hypothesizer.hypothesize(target, 1)[:, 0] for inverter in (before, after)]
     if all(entry.storage not in ("float16", "int8") for entry in manifest.tensors.values()):
         assert torch.equal(*found), "the loaded inverter guesses otherwise than the one that was saved"
+        if manifest.self_test is not None:
+            self_test.run(after)
     else:  # rounded weights may tip a close choice, but not the quality
         a, b = (before.embedder.similarity(target, before.embedder.embed(signals)).mean() for signals in found)
         close(a / 500, b / 500, "the similarity reached before saving and after loading, over 500,")
     recipe.network.train()
+
+
+@check(recipe_saves_what_load_opens)
+def method_opens_with_another_embedder(training: Training) -> None:
+    """An embedder that is given to `open` is the one that the inverter asks, in place of the manifest's."""
+    recipe = training.recipe
+    recipe.network.eval()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "checkpoint"
+        recipe.save(folder, {})
+        given = load_embedder(read_manifest(folder).embedder.name, device=recipe.embedder.device)
+        opened = open_checkpoint(folder, recipe.embedder.device, given)
+    recipe.network.train()
+    before = given.queries
+    opened.embed(recipe.held_out()[0][1][:2])
+    assert given.queries > before, "the embedder that was given to `open` isn't asked"

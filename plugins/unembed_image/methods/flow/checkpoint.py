@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 import unembed
-from unembed.checkpoints.tensors import Storage
+from unembed.checkpoints.manifest import EmbedderEntry, Storage, network_config
+from unembed.checkpoints.tensors import check_fit
 from unembed.contract.embedder import Embedder
 from unembed.contract.proposers import Corrector, Hypothesizer
 from unembed_image.codec import ImageCodec
@@ -15,7 +17,8 @@ from unembed_image.embedders.base import ImageEmbedder
 from unembed_image.methods.flow.edits import Edit
 from unembed_image.methods.flow.proposals import corrections, guesses
 from unembed_image.metrics import image_metrics
-from unembed_image.networks.network import ImageNetwork
+from unembed_image.networks.denoiser import MULTIPLE
+from unembed_image.networks.network import ImageNetwork, Space
 
 __all__ = ["build_inverter", "image_embedder", "open_checkpoint", "save_network"]
 
@@ -59,11 +62,12 @@ class Correct(Corrector):
         return corrections(self.network, target, hypothesis, embedding, begin, generator)
 
 
-def image_embedder(name: str, device: torch.device | str) -> ImageEmbedder:
-    """The embedder of that name; raises InputError unless it is one of this plugin's."""
-    found: Embedder = unembed.load_embedder(name, device=device)
+def image_embedder(given: Any, device: torch.device | str) -> ImageEmbedder:
+    """The embedder of that name, or the given one; raises InputError unless it is one of this plugin's."""
+    found: Embedder = unembed.load_embedder(given, device=device) if isinstance(given, str) else given
     if not isinstance(found, ImageEmbedder):
-        raise unembed.InputError(f"embedder {name!r} takes {found.modality}, not images from this plugin's embedders")
+        what, takes = (getattr(found, name, type(found).__name__) for name in ("name", "modality"))
+        raise unembed.InputError(f"embedder {what!r} takes {takes}, not images from this plugin's embedders")
     return found
 
 
@@ -84,17 +88,28 @@ def build_inverter(
     )
 
 
-def open_checkpoint(folder: Path, manifest: unembed.Manifest, device: torch.device) -> unembed.Inverter:
+class ImageShape(unembed.Config):
+    """A manifest's `config`."""
+
+    dimension: int = Field(gt=0, le=2**20)
+    size: int = Field(ge=16, le=4_096, multiple_of=MULTIPLE)
+    width: int = Field(ge=64, le=65_536, multiple_of=64)
+    depth: int = Field(gt=0, le=1_000)
+    channels: int = Field(gt=0, le=65_536)
+    space: Space = "plain"
+
+
+def open_checkpoint(
+    folder: Path, manifest: unembed.Manifest, device: torch.device, embedder: Any = None
+) -> unembed.Inverter:
     """The inverter of a checkpoint folder; raises CheckpointError."""
-    _, tensors = unembed.load_checkpoint(folder)
-    try:
-        network = ImageNetwork(**manifest.config)
-        network.load_state_dict(tensors)
-    except (TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise unembed.CheckpointError(f"{folder}: its manifest and its tensors disagree: {reason}") from error
-    embedder = image_embedder(manifest.embedder["name"], device)
-    return build_inverter(manifest.name, network.to(device).eval(), embedder, manifest.embedder.get("independent"))
+    shape = network_config(ImageShape, manifest, folder).model_dump()
+    _, tensors = unembed.load_checkpoint(folder, manifest)
+    check_fit(lambda: ImageNetwork(**shape), tensors, folder)
+    network = ImageNetwork(**shape)
+    network.load_state_dict(tensors)
+    box = image_embedder(manifest.embedder.name if embedder is None else embedder, device)
+    return build_inverter(manifest.name, network.to(device).eval(), box, manifest.embedder.independent)
 
 
 def save_network(
@@ -105,24 +120,18 @@ def save_network(
     name: str,
     config: dict[str, Any],
     training: dict[str, Any],
-    quality: dict[str, Any],
     independent: str | None,
     storage: Storage,
 ) -> None:
     """Write a checkpoint that `unembed.load` opens."""
     manifest = unembed.Manifest(
         modality="image",
+        method="flow",
         name=name,
         summary=f"images of {network.size} × {network.size} pixels from {embedder.name}",
         config=config,
-        embedder={
-            "name": embedder.name,
-            "dimension": embedder.dimension,
-            "fingerprint": unembed.fingerprint(embedder, ImageCodec(network.size)),
-            "independent": independent,
-        },
-        versions={"unembed": unembed.__version__, "torch": torch.__version__},
+        embedder=EmbedderEntry(name=embedder.name, independent=independent),
         training=training,
-        quality=quality,
     )
-    unembed.save_checkpoint(folder, network.state_dict(), manifest, storage=storage)
+    inverter = build_inverter(name, network, embedder)
+    unembed.save_checkpoint(folder, network.state_dict(), manifest, inverter=inverter, storage=storage)

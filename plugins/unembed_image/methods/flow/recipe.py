@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from unembed.checkpoints.tensors import Storage
+from unembed.checkpoints.manifest import Storage
 from unembed.config import Config, parse
 from unembed.errors import ConfigError
 from unembed.inversion.inverter import Inverter
@@ -37,14 +37,16 @@ class ImageRecipeConfig(Config):
     embedder: str = Field(description="the black box: `clip:…`, `features:…`, `probs:…` or `efficientnet-lite0`")
     train: list[Path] = Field(min_length=1, description="folders of images, or .parquet files with a column `image`")
     validation: list[Path] = Field(min_length=1)
-    held_out: int = Field(64, gt=0, description="validation images measured during training")
-    size: int = Field(64, ge=16, description="side of a signal in pixels")
-    width: int = Field(384, ge=64, multiple_of=64, description="the painter's, in its inner layers")
-    depth: int = Field(10, gt=0, description="of the painter's inner layers")
-    channels: int = Field(40, gt=0, description="the student's at full resolution; up to 8 times as many at lower ones")
+    held_out: int = Field(64, gt=0, le=1_000_000, description="validation images measured during training")
+    size: int = Field(64, ge=16, le=4_096, description="side of a signal in pixels")
+    width: int = Field(384, ge=64, le=65_536, multiple_of=64, description="the painter's, in its inner layers")
+    depth: int = Field(10, gt=0, le=1_000, description="of the painter's inner layers")
+    channels: int = Field(
+        40, gt=0, le=4_096, description="the student's at full resolution; up to 8 times as many at lower ones"
+    )
     space: Space = Field("plain", description="`log` for class probabilities")
     independent: str | None = Field(None, description="another embedder, by which results are measured too")
-    batch: int = Field(128, gt=0)
+    batch: int = Field(128, gt=0, le=65_536)
     vary: float = Field(0.3, ge=0, lt=1, description="how far training images are cut and their colours changed")
     storage: Storage = "float16"
     device: str
@@ -115,7 +117,7 @@ class ImageRecipe(Recipe):
         images = [image for path in self.options.validation for image in read_images(path)]
         return [("images", self.codec.decode(self.codec.encode(images[: self.options.held_out])))]
 
-    def save(self, folder: Path, training: dict[str, Any], quality: dict[str, Any]) -> None:
+    def save(self, folder: Path, training: dict[str, Any]) -> None:
         save_network(
             folder,
             self.inner,
@@ -123,7 +125,6 @@ class ImageRecipe(Recipe):
             name=self.options.name,
             config=self.config,
             training=training,
-            quality=quality,
             independent=self.options.independent,
             storage=self.options.storage,
         )

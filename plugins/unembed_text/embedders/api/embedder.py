@@ -18,7 +18,7 @@ from unembed_text.embedders.api.cache import VectorCache
 from unembed_text.embedders.api.limits import RateLimiter
 from unembed_text.embedders.api.requests import Requester, TooLargeError, estimate
 from unembed_text.embedders.api.services import LOCAL, OLLAMA, SERVICES, Service
-from unembed_text.embedders.local import TextEmbedder
+from unembed_text.embedders.local import TextEmbedder, as_bytes, from_bytes
 from unembed_text.embedders.names import split_options
 
 __all__ = ["ApiEmbedder", "named_service", "url_service"]
@@ -105,14 +105,10 @@ class ApiEmbedder(TextEmbedder):
         )
 
     def _signals(self, texts: Sequence[str]) -> Tensor:
-        rows = [text.encode() for text in texts]
-        signals = torch.zeros(len(rows), max(map(len, rows), default=0), dtype=torch.uint8)
-        for signal, row in zip(signals, rows, strict=True):
-            signal[: len(row)] = torch.frombuffer(bytearray(row), dtype=torch.uint8) if row else 0
-        return signals
+        return as_bytes(texts)
 
     def _embed(self, signals: Tensor) -> Tensor:
-        texts = [bytes(row).rstrip(b"\0").decode("utf-8", errors="replace") for row in signals.tolist()]
+        texts = from_bytes(signals)
         found = self._ask(texts)
         return torch.stack([found[text] for text in texts]).to(self.device)
 

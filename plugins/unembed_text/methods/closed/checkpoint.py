@@ -1,24 +1,21 @@
 """The checkpoint of a closed-loop text network, and the inverter that it opens as."""
 
-import platform
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unembed import __version__
-from unembed.checkpoints.fingerprint import fingerprint
-from unembed.checkpoints.manifest import Manifest
-from unembed.checkpoints.tensors import load_checkpoint, save_checkpoint
-from unembed.contract.embedder import Embedder
+from unembed.checkpoints.manifest import EmbedderEntry, Manifest, Storage, network_config
+from unembed.checkpoints.tensors import check_fit, load_checkpoint, save_checkpoint
 from unembed.engine.effort import Effort
 from unembed.errors import CheckpointError
 from unembed.inversion.inverter import Inverter
 from unembed_text.codecs.wordpiece import TextCodec
-from unembed_text.embedders.local import OverTexts, text_embedder
+from unembed_text.embedders.local import LocalEmbedder, OverTexts, text_embedder
 from unembed_text.methods.closed.network import InversionNetwork, Special, stored_for
 from unembed_text.methods.closed.proposers import NetworkCorrector, NetworkEditor, NetworkHypothesizer
+from unembed_text.methods.shapes import ClosedShape
 from unembed_text.metrics import text_metrics
 
 __all__ = ["build_inverter", "build_network", "open_checkpoint", "save_network"]
@@ -61,52 +58,43 @@ def build_inverter(name: str, network: InversionNetwork, embedder: Any, length: 
 def save_network(
     folder: Path,
     network: InversionNetwork,
-    embedder: Embedder,
+    embedder: LocalEmbedder,
     *,
     name: str,
     embedder_name: str,
     config: dict[str, Any],
     training: dict[str, Any],
-    quality: dict[str, Any],
-    storage: str = "float16",
+    storage: Storage = "float16",
 ) -> None:
-    """Write a checkpoint of `network`; `config` is what `build_network` reads, with `length` beside it."""
-    codec = TextCodec(embedder.tokenizer, embedder.max_tokens)  # type: ignore[attr-defined]
-    versions = {"unembed": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    """Write a checkpoint of `network`; `config` is a `ClosedShape`."""
     manifest = Manifest(
         modality="text",
+        method="closed",
         name=name,
         config=config,
-        embedder={
-            "name": embedder_name,
-            "dimension": embedder.dimension,
-            "fingerprint": fingerprint(embedder, codec),
-        },
-        versions=versions,
+        embedder=EmbedderEntry(name=embedder_name),
         training=training,
-        quality=quality,
-        tensors={},
     )
-    save_checkpoint(folder, _own_tensors(network), manifest, storage=storage)
+    inverter = build_inverter(name, network, embedder, config["length"])
+    save_checkpoint(folder, _own_tensors(network), manifest, inverter=inverter, storage=storage)
 
 
-def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device) -> Inverter:
-    """Build the inverter of a text checkpoint, its embedder included."""
-    from unembed.registry.opening import load_embedder
-
-    _, tensors = load_checkpoint(folder)
+def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device, embedder: Any = None) -> Inverter:
+    """Build the inverter of a text checkpoint; `embedder` is another way to its model, which is asked by text."""
+    shape = network_config(ClosedShape, manifest, folder)
+    _, tensors = load_checkpoint(folder, manifest)
+    check_fit(lambda: build_network(manifest.config), tensors, folder, aliases=_ALIASES.__contains__)
     network = build_network(manifest.config)
-    missing, unexpected = network.load_state_dict(tensors, strict=False)
-    missing = [key for key in missing if key not in _ALIASES]
-    if missing or unexpected:
-        raise CheckpointError(f"{folder}: missing tensors {missing}, unexpected {unexpected}")
+    network.load_state_dict(tensors, strict=False)
     network.to(device).eval()
     stored_for(device, network)
-    name = manifest.embedder["name"]
-    own = load_embedder(manifest.embedder.get("own", name), device=device)
-    inverter = build_inverter(manifest.name, network, own, int(manifest.config["length"]))
-    if "own" in manifest.embedder:  # another way to the same model: it is asked by text
-        inverter.embedder = OverTexts(text_embedder(name, device), inverter.codec.decode)
+    name = manifest.embedder.name
+    own = text_embedder(name, device)
+    if not isinstance(own, LocalEmbedder):
+        raise CheckpointError(f"{folder}: embedder {name!r} has no tokens to write here; its method should be vec2text")
+    inverter = build_inverter(manifest.name, network, own, shape.length)
+    if embedder is not None:
+        inverter.embedder = OverTexts(text_embedder(embedder, device), inverter.codec.decode)
     return inverter
 
 

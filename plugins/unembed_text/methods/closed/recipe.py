@@ -49,7 +49,7 @@ class TextRecipe(Recipe):
         torch.manual_seed(config.seed)
         self.embedder = load_embedder(config.embedder, device=config.device)
         if not isinstance(self.embedder, LocalEmbedder):
-            raise ConfigError(f'{config.embedder!r} has no tokens to write here; use modality = "vec2text" for it')
+            raise ConfigError(f'{config.embedder!r} has no tokens to write here; use method = "vec2text" for it')
         # Hypotheses are much further off than half precision moves a vector.
         self.quick = self.embedder.halved() if self.embedder.device.type == "cuda" else self.embedder
         tokenizer = self.embedder.tokenizer
@@ -168,7 +168,7 @@ class TextRecipe(Recipe):
             (f"{length}", codec.decode(codec.first(passages, length)[: self.options.held_out])) for length in lengths
         ]
 
-    def save(self, folder: Path, training: dict[str, Any], quality: dict[str, Any]) -> None:
+    def save(self, folder: Path, training: dict[str, Any]) -> None:
         options = self.options
         save_network(
             folder,
@@ -178,7 +178,6 @@ class TextRecipe(Recipe):
             embedder_name=options.embedder,
             config=self.config,
             training=training,
-            quality=quality,
             storage=options.storage,
         )
 

@@ -1,6 +1,5 @@
 """The checkpoint of a pair of networks, and the inverter that it opens as."""
 
-import platform
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -9,16 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unembed import __version__
-from unembed.checkpoints.fingerprint import fingerprint
-from unembed.checkpoints.manifest import Manifest
-from unembed.checkpoints.tensors import load_checkpoint, save_checkpoint
-from unembed.errors import CheckpointError
+from unembed.checkpoints.manifest import EmbedderEntry, Manifest, Storage, network_config
+from unembed.checkpoints.tensors import check_fit, load_checkpoint, save_checkpoint
 from unembed.inversion.inverter import Inverter
 from unembed_text.codecs.t5 import T5Codec
 from unembed_text.embedders.encoders import read_tokenizer
 from unembed_text.embedders.local import OverTexts, TextEmbedder, text_embedder
 from unembed_text.methods.closed.network import Special, stored_for
+from unembed_text.methods.shapes import PairShape
 from unembed_text.methods.vec2text.network import CorrectionNetwork, GuessNetwork, PairNetwork, cut
 from unembed_text.methods.vec2text.proposers import PairCorrector, PairHypothesizer
 from unembed_text.metrics import text_metrics
@@ -43,14 +40,14 @@ def build_pair(config: Mapping[str, Any]) -> PairNetwork:
     )
 
 
-def load_pair(config: Mapping[str, Any], tensors: Mapping[str, Tensor], device: torch.device) -> PairNetwork:
-    """The pair of `config` with these tensors; raises CheckpointError for one missing or too many."""
+def load_pair(
+    config: Mapping[str, Any], tensors: Mapping[str, Tensor], device: torch.device, folder: Path
+) -> PairNetwork:
+    """The pair of `config` with these tensors; raises CheckpointError that names `folder` where they don't fit."""
     with torch.device("meta"):  # the tensors are its storage
         pair = build_pair(config)
-    missing, unexpected = pair.load_state_dict(tensors, strict=False, assign=True)
-    missing = [key for key in missing if not _is_alias(key, pair)]
-    if missing or unexpected:
-        raise CheckpointError(f"the networks lack tensors {missing} and don't have {unexpected}")
+    check_fit(lambda: pair, tensors, folder, aliases=lambda key: _is_alias(key, pair))
+    pair.load_state_dict(tensors, strict=False, assign=True)
     for network in (pair.guess, pair.correction):
         if network.tied:
             network.t5.lm_head.weight = network.t5.shared.weight
@@ -94,23 +91,19 @@ def save_pair(
     name: str,
     embedder_name: str,
     training: Mapping[str, Any],
-    quality: Mapping[str, Any],
-    storage: str,
+    storage: Storage,
 ) -> None:
-    """Write a checkpoint that `unembed.load` opens; `config` is what `build_pair` reads, with `tokens` beside it.
+    """Write a checkpoint that `unembed.load` opens; `config` is a `PairShape`.
 
     An API that can't be asked now is saved without a fingerprint, so it can't be told from another later.
     """
-    over = build_inverter(name, pair, tokenizer, embedder, config["tokens"])
-    found = fingerprint(over.embedder, over.codec) if embedder.available else None
     manifest = Manifest(
-        modality="vec2text",
+        modality="text",
+        method="vec2text",
         name=name,
         config=dict(config),
-        embedder={"name": embedder_name, "dimension": embedder.dimension, "fingerprint": found},
-        versions={"unembed": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        embedder=EmbedderEntry(name=embedder_name),
         training=dict(training),
-        quality=dict(quality),
     )
 
     def tokenizers(place: Path) -> None:
@@ -118,17 +111,16 @@ def save_pair(
         if embedder.tokenizer is not None:
             embedder.tokenizer.save_pretrained(place / "reader")
 
-    save_checkpoint(folder, own_tensors(pair), manifest, storage=storage, beside=tokenizers)
+    inverter = build_inverter(name, pair, tokenizer, embedder, config["tokens"])
+    save_checkpoint(folder, own_tensors(pair), manifest, inverter=inverter, storage=storage, beside=tokenizers)
 
 
-def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device) -> Inverter:
-    """Build the inverter of a checkpoint, its embedder included."""
-    try:
-        pair = load_pair(manifest.config, load_checkpoint(folder)[1], device)
-    except CheckpointError as error:
-        raise CheckpointError(f"{folder}: {error}") from error
+def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device, embedder: Any = None) -> Inverter:
+    """Build the inverter of a checkpoint; `embedder` is another way to its model."""
+    shape = network_config(PairShape, manifest, folder)
+    pair = load_pair(manifest.config, load_checkpoint(folder, manifest)[1], device, folder)
     stored_for(device, pair, exact=True)  # now that nothing else holds the tensors
-    embedder = text_embedder(manifest.embedder["name"], device)
+    texts = text_embedder(manifest.embedder.name if embedder is None else embedder, device)
     reader = read_tokenizer(str(folder / "reader")) if (folder / "reader").is_dir() else None
     tokenizer = read_tokenizer(str(folder / "tokenizer"))
-    return build_inverter(manifest.name, pair, tokenizer, embedder, int(manifest.config["tokens"]), reader)
+    return build_inverter(manifest.name, pair, tokenizer, texts, shape.tokens, reader)

@@ -86,14 +86,13 @@ def import_pair(
     tensors |= {f"correction.{key}": value for key, value in correction.tensors.items()}
     save_pair(
         out,
-        load_pair(config, tensors, device),
+        load_pair(config, tensors, device, guess.folder.parent),
         speller,
         box,
         config=config,
         name=out.name,
         embedder_name=named,
         training={"imported": {"inversion": inversion, "corrector": corrector}},
-        quality={},
         storage="float16" if all(torch.equal(x.half().float(), x) for x in tensors.values()) else "float32",
     )
 

@@ -29,20 +29,24 @@ EMBEDDERS = {
 
 @dataclass(frozen=True)
 class Pair:
-    """A published pair: the name it goes by here, and its two hub ids."""
+    """A published pair: the name it goes by here, its embedder's and its vectors' width, and its two hub ids."""
 
     name: str
     summary: str
+    embedder: str
+    dimension: int
     inversion: str
     corrector: str
 
 
 PAIRS = (
     Pair("gtr-base", "texts of up to 32 tokens from GTR-base vectors as vec2text makes them (768 wide)",
-         "jxm/gtr__nq__32", "jxm/gtr__nq__32__correct"),
+         "gtr-base", 768, "jxm/gtr__nq__32", "jxm/gtr__nq__32__correct"),
     Pair("gtr-base-st", "texts of up to 32 tokens from GTR-base vectors of sentence-transformers (768 wide)",
+         "gtr-base-st", 768,
          "ielabgroup/vec2text_gtr-base-st_inversion", "ielabgroup/vec2text_gtr-base-st_corrector"),
     Pair("text-embedding-ada-002", "texts of up to 128 tokens from OpenAI ada-002 vectors (1536 wide)",
+         "openai:text-embedding-ada-002", 1536,
          "jxm/vec2text__openai_ada002__msmarco__msl128__hypothesizer",
          "jxm/vec2text__openai_ada002__msmarco__msl128__corrector"),
 )  # fmt: skip

@@ -27,13 +27,15 @@ __all__ = ["PairRecipe", "PairRecipeConfig"]
 
 
 class PairRecipeConfig(TextsConfig):
-    """The `[recipe]` table of a config with `modality = "vec2text"`."""
+    """The `[recipe]` table of a config with `method = "vec2text"`."""
 
     start: str = Field(description="a T5, T5 v1.1 or flan-T5: folder or hub id")
     tokenizer: str | None = Field(None, description="folder or hub id, where `start` has none beside it")
-    tokens: int = Field(32, ge=2, description="tokens of the longest text, its end among them")
-    positions: int = Field(16, ge=1, description="encoder positions made from an embedding")
-    hidden: int | None = Field(None, ge=1, description="width of the projections; that of the embedding if unset")
+    tokens: int = Field(32, ge=2, le=512, description="tokens of the longest text, its end among them")
+    positions: int = Field(16, ge=1, le=4_096, description="encoder positions made from an embedding")
+    hidden: int | None = Field(
+        None, ge=1, le=65_536, description="width of the projections; that of the embedding if unset"
+    )
 
 
 class PairRecipe(Recipe):
@@ -114,7 +116,7 @@ class PairRecipe(Recipe):
             (f"{length}", codec.decode(codec.first(passages, length)[: self.options.held_out])) for length in lengths
         ]
 
-    def save(self, folder: Path, training: dict[str, Any], quality: dict[str, Any]) -> None:
+    def save(self, folder: Path, training: dict[str, Any]) -> None:
         save_pair(
             folder,
             self.network,
@@ -124,7 +126,6 @@ class PairRecipe(Recipe):
             name=self.options.name,
             embedder_name=self.options.embedder,
             training=training,
-            quality=quality,
             storage=self.options.storage,
         )
 

@@ -1,0 +1,42 @@
+"""A checkpoint's own test: a short search, and the similarity that it reached when the checkpoint was saved."""
+
+from typing import TYPE_CHECKING
+
+from unembed.checkpoints.manifest import SelfTest
+from unembed.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from unembed.inversion.inverter import Inverter
+
+__all__ = ["measured", "run"]
+
+STEPS, BEAM = 1, 2
+SLACK = 0.02  # rounded weights and other hardware may cost so much similarity
+
+
+def measured(inverter: "Inverter", *, probe: int = 0, steps: int = STEPS, beam: int = BEAM) -> SelfTest | None:
+    """The test that the inverter passes now; None for one whose embedder costs money or can't be asked."""
+    if inverter.embedder.meter is not None or not inverter.embedder.available:
+        return None
+    reached = _reached(inverter, inverter.codec.probes[probe], steps, beam)
+    return SelfTest(probe=probe, steps=steps, beam=beam, similarity=round(reached, 4))
+
+
+def run(inverter: "Inverter") -> None:
+    """Run the test that the inverter's checkpoint brings; raises CheckpointError if it reaches less than it did."""
+    test = inverter.manifest.self_test if inverter.manifest is not None else None
+    if test is None:
+        raise CheckpointError(f"inverter {inverter.name!r} has no self-test to run")
+    if test.probe is not None and test.probe >= len(inverter.codec.probes):
+        raise CheckpointError(f"the self-test of {inverter.name!r} names probe {test.probe}, which its codec hasn't")
+    subject = test.object if test.probe is None else inverter.codec.probes[test.probe]
+    reached = _reached(inverter, subject, test.steps, test.beam)
+    if not reached >= test.similarity - SLACK:
+        raise CheckpointError(
+            f"inverter {inverter.name!r} fails its self-test: similarity {reached:.3f}, {test.similarity:.3f} when it "
+            f"was saved; its weights may be damaged"
+        )
+
+
+def _reached(inverter: "Inverter", subject: object, steps: int, beam: int) -> float:
+    return float(inverter.invert(inverter.embed([subject]), steps=steps, beam=beam).similarity[0])
