@@ -67,7 +67,7 @@ class EmbedderEntry(Config):
     """
 
     name: str = Field(min_length=1)
-    dimension: int | None = Field(None, gt=0)
+    dimension: Annotated[int, Field(gt=0)] | None = None
     fingerprint: Fingerprint | None = None
     independent: str | None = None
 
@@ -78,7 +78,7 @@ class SelfTest(Config):
     Older checkpoints name the `object` itself.
     """
 
-    probe: int | None = Field(None, ge=0)
+    probe: Annotated[int, Field(ge=0)] | None = None
     object: str | None = None
     steps: int = Field(ge=0)
     beam: int = Field(ge=1)
@@ -99,7 +99,7 @@ class Manifest(Config):
 
     format: Literal[1] = 1
     modality: str
-    method: str
+    method: str = ""
     name: str
     summary: str = ""
     config: dict[str, Any]

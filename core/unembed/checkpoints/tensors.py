@@ -65,7 +65,7 @@ def save_checkpoint(
 
 def _described(manifest: Manifest, inverter: "Inverter") -> Manifest:
     box, entry = inverter.embedder, manifest.embedder
-    found = {} if entry.dimension is not None else {"dimension": box.dimension}
+    found: dict[str, object] = {} if entry.dimension is not None else {"dimension": box.dimension}
     if entry.fingerprint is None and box.available:
         found |= {"fingerprint": fingerprint(box, inverter.codec)}
     test = manifest.self_test or self_test.measured(inverter)

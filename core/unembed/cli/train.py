@@ -1,6 +1,7 @@
 """`unembed train`: a hypothesizer and corrector from a TOML config."""
 
 import logging
+import signal
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ __all__ = ["train"]
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--resume", is_flag=True, help="Go on from the last save in the config's output folder.")
+@click.option("--resume", is_flag=True, help="Resume from the last save in the output folder.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, as in steps=100.")
 def train(config: Path, resume: bool, overrides: tuple[str, ...]) -> None:
     """Train what the TOML file CONFIG describes."""
@@ -18,4 +19,8 @@ def train(config: Path, resume: bool, overrides: tuple[str, ...]) -> None:
     logging.getLogger("unembed").setLevel(logging.INFO)
     from unembed.training import train as run
 
-    run(config, resume=resume, overrides=overrides)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    try:
+        run(config, resume=resume, overrides=overrides)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from unembed.errors import OutputError
+
 __all__ = ["Report", "peak_tflops"]
 
 log = logging.getLogger("unembed.training")
@@ -16,19 +18,23 @@ log = logging.getLogger("unembed.training")
 class Report:
     """The trainer's `on_event`: appends to `log.jsonl` and TensorBoard, logs scalars every `every` steps."""
 
-    def __init__(self, folder: Path, *, every: int, peak: float) -> None:
+    def __init__(self, folder: Path, *, every: int, peak: float, begun: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self.folder = folder
         self.every = every
         self.peak = peak
         self.shown = -every
-        self.writer = SummaryWriter(folder / "tensorboard")
+        self.writer = SummaryWriter(folder / "tensorboard", purge_step=begun + 1 if begun else None)
 
     def __call__(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        with open(self.folder / "log.jsonl", "a") as file:
-            # A sample that is no text, as an image, is named by its kind.
-            print(json.dumps({"kind": kind, "step": step, **values}, default=str), file=file)
+        # A sample that is no text, as an image, is named by its kind.
+        row = json.dumps({"kind": kind, "step": step, **values}, default=str)
+        try:
+            with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
+                print(row, file=file)
+        except OSError as error:
+            raise OutputError(f"can't write {self.folder / 'log.jsonl'}: {error.strerror}") from error
         if kind == "scalars":
             for name, value in values.items():
                 self.writer.add_scalar(name, value, step)

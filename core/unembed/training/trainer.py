@@ -8,17 +8,19 @@ randomness of a round is seeded by (seed, step), so a killed run resumes exactly
 """
 
 import logging
-import os
+import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from unembed.checkpoints.manifest import read_manifest
+from unembed.errors import CheckpointError, InputError, TrainingError
 from unembed.training.config import TrainConfig
 from unembed.training.optimizer import optimizer, rate_at
+from unembed.training.output import Output
 from unembed.training.recipe import Recipe
 
 __all__ = ["Trainer"]
@@ -60,13 +62,16 @@ class Trainer:
         )
         inner = optimizer(recipe.network.parameters(), rate=config.rate, weight_decay=config.weight_decay)
         self.network, self.optimizer = self.accelerator.prepare(recipe.network, inner)
+        self.held_out = recipe.held_out() if self.accelerator.is_main_process else []
         self.step = 0
+        self.measured = 0  # the step of the last evaluation
         self.examples = 0
         self.seconds = 0.0
         self.writing = float("inf")  # seconds that the last round's hypotheses took
         self.pace = 0.0  # seconds a step of the last round, to place a step in time before the device is done
-        self.state_file = config.output / "state.pt"
-        if resume and self.state_file.exists():
+        self.output = Output(config.output)
+        self.resumed = resume
+        if resume:
             self._load()
 
     def run(self, on_event: OnEvent | None = None) -> None:
@@ -75,7 +80,9 @@ class Trainer:
         self.on_event = on_event or _ignore
         if config.compile:
             self.recipe.compile()
-        start, last_saved, last_measured = self.seconds, self.step, self.step
+        start, last_saved = self.seconds, self.step
+        if self.resumed:
+            self._complete()
         while self._progress() < 1:
             self._round()
             spent = self._agreed(time.monotonic() - began)
@@ -84,9 +91,7 @@ class Trainer:
             if self.step - last_saved >= config.save_every or late or self._progress() >= 1:
                 self._save()
                 last_saved = self.step
-            if self.step - last_measured >= config.evaluate_every or self._progress() >= 1:
-                self._evaluate()
-                last_measured = self.step
+            self._evaluate()
             if late:
                 log.info("time is up after step %d; resume goes on from here", self.step)
                 return
@@ -123,6 +128,11 @@ class Trainer:
             for name, kind in (("guess_loss", False), ("correct_loss", True))
             if losses[kind]
         }
+        for name, value in means.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"{name} is {value} at step {self.step}: lower rate or clip; what was saved last is kept"
+                )
         operations = float(work)
         seconds = self._agreed(time.monotonic() - began)
         examples *= self.accelerator.num_processes
@@ -188,11 +198,14 @@ class Trainer:
         return [examples[index] for index in order[:count]]
 
     def _evaluate(self) -> None:
-        if not self.accelerator.is_main_process:
+        """Measure on what is held out, if it is time to: every so often, and at the end."""
+        due = self.step - self.measured >= self.config.evaluate_every or self._progress() >= 1
+        if not due or not self.accelerator.is_main_process:
             return
+        self.measured = self.step
         self.network.eval()
         inverter = self.recipe.inverter()
-        for name, objects in self.recipe.held_out():
+        for name, objects in self.held_out:
             vectors = inverter.embed(objects)
             row: dict[str, Any] = {}
             for steps in sorted({0, self.config.evaluate_steps}):
@@ -206,17 +219,21 @@ class Trainer:
         """The whole state under a temporary name, then renamed; then the checkpoint that `load` opens."""
         if not self.accelerator.is_main_process:
             return
-        self.config.output.mkdir(parents=True, exist_ok=True)
+        network = self.accelerator.unwrap_model(self.network)
+        if not all(parameter.isfinite().all() for parameter in network.parameters()):
+            raise TrainingError(f"weights are no numbers any more at step {self.step}: lower rate or clip")
         state = {
-            "network": self.accelerator.unwrap_model(self.network).state_dict(),
+            "network": network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "examples": self.examples,
             "seconds": self.seconds,
+            "measured": self.measured,
         }
-        temporary = self.state_file.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self.state_file)
+        self.output.write_state(state, self.config)
+        self._save_checkpoint()
+
+    def _save_checkpoint(self) -> None:
         training = {
             "steps": self.step,
             "examples": self.examples,
@@ -225,15 +242,35 @@ class Trainer:
             "config": self.config.model_dump(mode="json"),
         }
         self.network.eval()  # its self-test is what it reaches without dropout
-        self.recipe.save(self.config.output / "checkpoint", training)
+        self.recipe.save(self.output.checkpoint, training)
         self.on_event("saved", self.step, {"folder": str(self.config.output)})
 
     def _load(self) -> None:
-        state = torch.load(self.state_file, map_location="cpu", weights_only=True)
-        self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.examples, self.seconds = state["step"], state["examples"], state["seconds"]
-        log.info("resumed at step %d of %s", self.step, Path(self.state_file))
+        state = self.output.read_state()
+        if self.config.steps < state["step"]:
+            raise InputError(f"steps: {self.config.steps} are fewer than the {state['step']} that are done")
+        try:
+            self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            place = self.output.folder
+            raise CheckpointError(f"the state in {place} doesn't fit this config: train anew elsewhere") from error
+        self.step, self.examples, self.seconds = state["step"], state["examples"], float(state["seconds"])
+        self.measured = state.get("measured", self.step)
+        log.info("resumed at step %d of %s", self.step, self.output.folder)
+
+    def _complete(self) -> None:
+        """Do what a kill kept the last save from: the checkpoint, its line in the log, the evaluation after it."""
+        if self.accelerator.is_main_process:
+            try:
+                done = read_manifest(self.output.checkpoint).training.get("steps")
+            except CheckpointError:
+                done = None
+            if done == self.step:
+                self.on_event("saved", self.step, {"folder": str(self.config.output)})
+            else:
+                self._save_checkpoint()
+        self._evaluate()
 
 
 def _device_name(device: torch.device) -> str:

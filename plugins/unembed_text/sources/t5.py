@@ -11,7 +11,7 @@ from torch import Tensor
 from unembed.errors import CheckpointError, ConfigError, InputError
 from unembed_text.sources.foreign_weights import fetch, read_config, read_weights
 
-__all__ = ["hub_id", "read_t5"]
+__all__ = ["first_layers", "hub_id", "read_t5"]
 
 
 def read_t5(source: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, int]]:
@@ -34,6 +34,19 @@ def read_t5(source: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, i
     # Saved under a second name, or in the first T5s for nothing.
     skipped = ("embed_tokens.weight", "EncDecAttention.relative_attention_bias.weight")
     return config, {key: value for key, value in weights.items() if not key.endswith(skipped)}, _pieces(folder)
+
+
+def first_layers(
+    t5: dict[str, Any], weights: dict[str, Tensor], count: int | None
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A T5's config and weights with the first `count` layers of each half, or all; raises ConfigError."""
+    if count is None:
+        return t5, weights
+    if count > t5["num_layers"]:
+        raise ConfigError(f"[recipe] layers: the T5 that it starts from has {t5['num_layers']}, not {count}")
+    keep = tuple(f".block.{index}." for index in range(count))
+    weights = {key: value for key, value in weights.items() if ".block." not in key or any(x in key for x in keep)}
+    return {**t5, "num_layers": count, "num_decoder_layers": count}, weights
 
 
 def hub_id(source: str) -> str:

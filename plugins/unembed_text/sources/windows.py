@@ -5,15 +5,16 @@ import os
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
+from unembed.checkpoints.manifest import Storage
 from unembed.config import Config
-from unembed.errors import ConfigError
+from unembed.errors import ConfigError, InputError
 from unembed.sources.passages import read_passages
 
 __all__ = ["TextsConfig", "Windows", "read_windows"]
@@ -24,24 +25,41 @@ log = logging.getLogger("unembed.training")
 class TextsConfig(Config):
     """What the `[recipe]` tables of the text recipes share."""
 
-    name: str
-    embedder: str
-    train: list[Path]
-    validation: list[Path]
+    name: str = Field(min_length=1)
+    embedder: str = Field(min_length=1)
+    train: list[Path] = Field(min_length=1)
+    validation: list[Path] = Field(min_length=1)
     dropout: float = Field(0.1, ge=0, lt=1)
-    shares: list[float] = Field([1, 1, 1, 1], min_length=1, description="of batches, for equal ranges of length")
-    anywhere: float = Field(0.15, description="share of windows that start anywhere, not at a sentence")
+    shares: list[Annotated[float, Field(ge=0)]] = Field(
+        [1, 1, 1, 1], min_length=1, description="of batches, for equal ranges of length"
+    )
+    anywhere: float = Field(0.15, ge=0, le=1, description="share of windows that start anywhere, not at a sentence")
     spliced: float = Field(0.0, ge=0, le=1, description="share of windows that go on, from any token, with another's")
-    batch_tokens: int = 8192
-    layers: int | None = Field(None, description="keep only so many layers of each half (small runs)")
-    held_out: int = Field(128, description="validation windows a length")
-    storage: str = "float16"
+    batch_tokens: int = Field(8192, gt=0, le=10_000_000)
+    layers: int | None = Field(None, ge=1, le=1_000, description="keep only so many layers of each half (small runs)")
+    held_out: int = Field(128, ge=1, le=1_000_000, description="validation windows a length")
+    storage: Storage = "float16"
     device: str
     seed: int
 
+    @field_validator("shares")
+    @classmethod
+    def _some_share(cls, value: list[float]) -> list[float]:
+        if sum(value) <= 0:
+            raise ValueError("one of them must be above 0")
+        return value
+
 
 def read_windows(config: TextsConfig, tokenizer: Any, *, longest: int) -> "Windows":
-    """Windows of up to `longest` tokens over the passages of `config.train`, or a process's share of them."""
+    """Windows of up to `longest` tokens over the passages of `config.train`, or a process's share of them.
+
+    Raises ConfigError for shares that `longest` can't have, InputError for files that aren't there or are empty.
+    """
+    if len(config.shares) > longest:
+        raise ConfigError(f"[recipe] shares: {len(config.shares)} ranges of length are too many for {longest} tokens")
+    for path in config.validation:  # read later, and missed too late
+        if not path.exists():
+            raise InputError(f"no file {path}, which [recipe] validation names")
     passages: list[str] = []
     for path in config.train:
         log.info("reading %s", path)

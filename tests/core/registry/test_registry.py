@@ -146,7 +146,7 @@ def test_a_modality_with_two_methods_and_none_of_its_own_asks_which(toy_plugin, 
     assert discovery.method("smell").name == "nose"
     (tmp_path / "taste.py").write_text(SECOND.replace('"twin", "toy"', '"tongue", "smell"'))
     install(*(EntryPoint(name=name, value=name, group="unembed") for name in ("smell", "taste")))
-    with pytest.raises(UnknownNameError, match="modality 'smell' has no method of its own; .*known: nose, tongue"):
+    with pytest.raises(UnknownNameError, match=r"modality 'smell' has no method of its own; .*known: nose, tongue"):
         discovery.method("smell")
 
 

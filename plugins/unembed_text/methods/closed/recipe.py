@@ -9,6 +9,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from unembed.checkpoints.manifest import network_config
+from unembed.checkpoints.tensors import load_checkpoint
 from unembed.config import parse
 from unembed.errors import ConfigError
 from unembed.inversion.inverter import Inverter
@@ -19,13 +21,15 @@ from unembed_text.decoder.beams import nearby, sample
 from unembed_text.embedders.local import LocalEmbedder
 from unembed_text.methods.closed.checkpoint import build_inverter, build_network, save_network
 from unembed_text.methods.closed.vocabulary import transplant
-from unembed_text.sources.t5 import read_t5
+from unembed_text.methods.shapes import ClosedShape
+from unembed_text.sources.t5 import first_layers, read_t5
 from unembed_text.sources.windows import TextsConfig, read_windows
 
 __all__ = ["TextRecipe", "TextRecipeConfig"]
 
 # Attention for short texts; cuDNN's, torch's first choice on an H100, takes twice as long for them.
 SHORT = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+POSITIONS, HIDDEN, LENGTH = 8, 1024, 40
 AT_ONCE = 16_384  # hypotheses written in one go: enough to keep a GPU busy
 
 
@@ -33,12 +37,16 @@ class TextRecipeConfig(TextsConfig):
     """The `[recipe]` table of a text training config."""
 
     start: str = Field(description="a T5 (folder or hub id), or a text checkpoint to go on from")
-    longest: int = Field(32, ge=1, description="tokens of the longest window")
-    length: int = Field(40, ge=1, description="most tokens that the inverter writes")
+    longest: int = Field(32, ge=1, description="tokens of the longest window, which the embedder must read")
+    length: int | None = Field(
+        None, ge=1, le=65_536, description="most tokens that the inverter writes: as the start says, or 40"
+    )
     near: float = Field(0.0, ge=0, lt=1, description="share of first hypotheses made from the text itself")
-    positions: int = 8
-    hidden: int = 1024
-    student: int = Field(0, ge=0, description="layers of a student of the black box, by which edits are chosen")
+    positions: int | None = Field(None, ge=1, le=4_096, description="encoder positions made from an embedding, or 8")
+    hidden: int | None = Field(None, ge=1, le=65_536, description="width of the projections of embeddings, or 1024")
+    student: int = Field(
+        0, ge=0, le=1_000, description="layers of a student of the black box, by which edits are chosen"
+    )
 
 
 class TextRecipe(Recipe):
@@ -53,8 +61,10 @@ class TextRecipe(Recipe):
         # Hypotheses are much further off than half precision moves a vector.
         self.quick = self.embedder.halved() if self.embedder.device.type == "cuda" else self.embedder
         tokenizer = self.embedder.tokenizer
-        self.windows = read_windows(config, tokenizer, longest=config.longest)
+        if config.longest > self.embedder.max_tokens:
+            raise ConfigError(f"[recipe] longest: {config.embedder!r} reads {self.embedder.max_tokens} tokens")
         self.config, weights = self._start(tokenizer)
+        self.windows = read_windows(config, tokenizer, longest=config.longest)
         self.network = build_network(self.config)
         if config.student and not any(key.startswith("student.") for key in weights):
             weights |= _first_blocks(weights, config.student)
@@ -71,20 +81,12 @@ class TextRecipe(Recipe):
     def _start(self, tokenizer: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
         options = self.options
         if (Path(options.start) / "manifest.json").is_file():
-            from unembed.checkpoints.tensors import load_checkpoint
-
-            manifest, weights = load_checkpoint(Path(options.start))
-            config = manifest.config
-            t5 = {**config["t5"], "dropout_rate": options.dropout}
-            return {**config, "t5": t5, "student": options.student or config.get("student", 0)}, weights
+            return self._checkpoint(Path(options.start))
         t5, weights, pieces = read_t5(options.start)
         tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
         shared, head = transplant(tokens, pieces, weights.pop("shared.weight"), weights.pop("lm_head.weight"))
         weights = {key: value for key, value in weights.items() if "embed_tokens" not in key}
-        if options.layers is not None:
-            keep = tuple(f".block.{index}." for index in range(options.layers))
-            weights = {k: v for k, v in weights.items() if ".block." not in k or any(x in k for x in keep)}
-            t5 = {**t5, "num_layers": options.layers, "num_decoder_layers": options.layers}
+        t5, weights = first_layers(t5, weights, options.layers)
         t5 = {**t5, "vocab_size": len(tokens), "dropout_rate": options.dropout}
         weights |= {"shared.weight": shared, "lm_head.weight": head}
         special = {
@@ -95,13 +97,30 @@ class TextRecipe(Recipe):
         config = {
             "t5": t5,
             "dimension": self.embedder.dimension,
-            "positions": options.positions,
-            "hidden": options.hidden,
+            "positions": options.positions or POSITIONS,
+            "hidden": options.hidden or HIDDEN,
             "special": special,
-            "length": options.length,
+            "length": options.length or LENGTH,
             "student": options.student,
         }
         return config, {f"t5.{key}": value for key, value in weights.items()}
+
+    def _checkpoint(self, folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Config and weights of a checkpoint; raises ConfigError for what the table asks of it in vain."""
+        options = self.options
+        manifest, weights = load_checkpoint(folder)
+        shape = network_config(ClosedShape, manifest, folder)
+        if shape.dimension != self.embedder.dimension:
+            raise ConfigError(
+                f"[recipe] start: {folder} reads vectors {shape.dimension} wide, and those of {options.embedder!r} are "
+                f"{self.embedder.dimension} wide"
+            )
+        fixed = {"positions": shape.positions, "hidden": shape.hidden, "layers": shape.t5.num_layers}
+        for key, has in (fixed | ({"student": shape.student} if shape.student else {})).items():
+            if getattr(options, key) not in (None, 0, has):
+                raise ConfigError(f"[recipe] {key}: {folder}, where it starts, has {has}; leave {key} out")
+        more = {"length": options.length or shape.length, "student": options.student or shape.student}
+        return {**manifest.config, "t5": {**manifest.config["t5"], "dropout_rate": options.dropout}, **more}, weights
 
     def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
         return self.windows.batches(count, generator)
@@ -158,7 +177,7 @@ class TextRecipe(Recipe):
         self.quick.compile_layers()
 
     def inverter(self) -> Inverter:
-        return build_inverter(self.options.name, self.network, self.embedder, self.options.length)
+        return build_inverter(self.options.name, self.network, self.embedder, self.config["length"])
 
     def held_out(self) -> list[tuple[str, list[Any]]]:
         codec = self.inverter().codec
@@ -184,7 +203,7 @@ class TextRecipe(Recipe):
     def flops(self, signals: Tensor, corrected: bool) -> Tensor:
         # A hypothesis is about as long as its text.
         tokens = (signals != self.network.special.pad).sum()
-        read = len(signals) * self.options.positions * (3 if corrected else 1) + (tokens if corrected else 0)
+        read = len(signals) * self.config["positions"] * (3 if corrected else 1) + (tokens if corrected else 0)
         head = self.network.t5.lm_head.weight.numel()
         write = (tokens + len(signals)) * (self.counts["decoder"] + head)
         return 6.0 * (read * self.counts["encoder"] + write + tokens * self.counts["student"])

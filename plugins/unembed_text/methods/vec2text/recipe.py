@@ -20,7 +20,7 @@ from unembed_text.decoder.beams import sample
 from unembed_text.embedders.encoders import read_tokenizer
 from unembed_text.embedders.local import text_embedder
 from unembed_text.methods.vec2text.checkpoint import build_inverter, build_pair, save_pair
-from unembed_text.sources.t5 import hub_id, read_t5
+from unembed_text.sources.t5 import first_layers, hub_id, read_t5
 from unembed_text.sources.windows import TextsConfig, read_windows
 
 __all__ = ["PairRecipe", "PairRecipeConfig"]
@@ -47,12 +47,9 @@ class PairRecipe(Recipe):
         self.texts = text_embedder(config.embedder, torch.device(config.device))
         self.tokenizer = read_tokenizer(config.tokenizer or hub_id(config.start))
         self.tokenizer.backend_tokenizer.no_truncation()  # some are saved with one
-        self.windows = read_windows(config, self.tokenizer, longest=config.tokens - 1)
         t5, weights, _ = read_t5(config.start)
-        if config.layers is not None:
-            keep = tuple(f".block.{index}." for index in range(config.layers))
-            weights = {k: v for k, v in weights.items() if ".block." not in k or any(x in k for x in keep)}
-            t5 = {**t5, "num_layers": config.layers, "num_decoder_layers": config.layers}
+        t5, weights = first_layers(t5, weights, config.layers)
+        self.windows = read_windows(config, self.tokenizer, longest=config.tokens - 1)
         tied = bool(t5.get("tie_word_embeddings", True))
         if tied:
             del weights["lm_head.weight"]
