@@ -118,5 +118,6 @@ class PluginInfo:
     embedders: tuple[EmbedderSpec, ...] = ()
     modalities: tuple[Modality, ...] = ()
     methods: tuple[Method, ...] = ()
+    sources: tuple[SourceSpec, ...] = ()
     commands: tuple[CommandSpec, ...] = ()
     error: BaseException | None = field(default=None, compare=False)
