@@ -1,0 +1,110 @@
+"""`open_source`: vectors from any file, store or server, through one contract."""
+
+import os
+from pathlib import Path
+
+from unembed.errors import InputError, UnknownNameError
+from unembed.registry.discovery import offers, plugins, several
+from unembed.registry.specs import SourceSpec
+from unembed.sources.cells import shortened
+from unembed.sources.files import ENDINGS, reader_of
+from unembed.sources.records import SourceContents, SourceRequest
+from unembed.sources.source import Source
+
+__all__ = ["open_source"]
+
+
+def open_source(
+    place: str | Path,
+    column: str | None = None,
+    *,
+    collection: str | None = None,
+    width: int | None = None,
+    deleted: bool = True,
+    payloads: bool = True,
+    strict: bool = False,
+) -> Source:
+    """Open a file, folder, database or server URL that holds vectors; nothing is ever written to it.
+
+    The kind is told from the first bytes, the ending or the folder's contents; `KIND:PLACE` names it (`chroma:./db`,
+    `qdrant:http://localhost:6333`). `column` is the array, column, tensor or field of the vectors, `collection` the
+    collection, table, group or index; `width` chooses among columns that differ in it. With `deleted` records that
+    were deleted but whose vectors are still there are read too, and marked. Without `payloads` only ids and vectors
+    are read. A bad row is skipped and counted; with `strict` it raises InputError, which names it.
+
+    Raises InputError for what can't be read and MissingExtraError where a store's library isn't installed.
+
+    ```python
+    source = unembed.open_source("records.parquet")
+    for batch in source.batches(size=1024):
+        print(batch.ids, batch.vectors.shape, batch.deleted)
+    ```
+    """
+    where = os.fspath(place)
+    request = SourceRequest(column, collection, width, deleted, payloads)
+    return Source(shortened(where, 200), _contents(where, request), request, strict=strict)
+
+
+def _contents(where: str, request: SourceRequest) -> SourceContents:
+    kind, mark, rest = where.partition(":")
+    known = offers("sources")
+    if mark and kind in known:
+        return _spec(kind).open(rest, request)
+    if "://" not in where:
+        _check_present(where)
+    found = next((name for name, owners in known.items() if owners[0][1].recognises(where)), None)
+    if found is not None:
+        return _spec(found).open(where, request)
+    if "://" in where:
+        raise InputError(f"no kind of source reads {shortened(where, 80)}; known: {', '.join(known) or 'files alone'}")
+    try:
+        reader = reader_of(where)
+    except OSError as error:
+        raise InputError(f"{shortened(where, 200)} can't be read: {error.strerror}") from error
+    if reader is None:
+        raise InputError(_unknown(where, list(known)))
+    try:
+        return reader(where, request)
+    except OSError as error:
+        raise InputError(f"{shortened(where, 200)} can't be read: {error.strerror or error}") from error
+
+
+def _spec(name: str) -> SourceSpec:
+    owners = offers("sources").get(name, [])
+    if not owners:
+        raise UnknownNameError(f"no kind of source {name!r}")
+    if len(owners) > 1:
+        raise several("sources", name, [info for info, _ in owners])
+    spec: SourceSpec = owners[0][1]
+    return spec
+
+
+def _check_present(where: str) -> None:
+    shown = shortened(where, 200)
+    try:
+        present = os.path.lexists(where)
+        length = max(len(part.encode(errors="surrogateescape")) for part in where.split(os.sep))
+    except ValueError as error:  # a zero byte in the name
+        raise InputError(f"no file {shown!r}") from error
+    if length > 255 and not present:
+        raise InputError(f"no file {shown}: its name is {length} bytes long, more than a name can have")
+    if not present or not os.path.exists(where):
+        raise InputError(f"no file {shown}")
+    if not os.path.isdir(where):
+        if not os.path.isfile(where):
+            raise InputError(f"{shown} is a device or a pipe; give a file or a folder")
+        if not os.path.getsize(where):
+            raise InputError(f"{shown} is empty")
+
+
+def _unknown(where: str, known: list[str]) -> str:
+    broken = [info.name for info in plugins() if info.error is not None]
+    hint = f"; plugins that failed to load: {', '.join(broken)} (see `unembed plugins`)" if broken else ""
+    stores = f", and stores: {', '.join(known)}" if known else ""
+    if os.path.isdir(where):
+        return (
+            f"{shortened(where, 200)} is a folder without a known store in it; read are folders of Parquet or Arrow "
+            f"files{stores}{hint}"
+        )
+    ending = os.path.splitext(where)[1]
+    return f"{shortened(where, 200)}: vectors come from {', '.join(sorted(ENDINGS))} files{stores}, not {ending!r}{hint}"

@@ -1,0 +1,123 @@
+"""An opened source: the checks that every record passes, whatever it is read from."""
+
+from collections import Counter
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+
+from unembed.errors import InputError
+from unembed.sources.records import RecordBatch, SkippedRow, SourceContents, SourceRequest
+
+__all__ = ["Source"]
+
+_PEEK = 64
+_EXAMPLES = 10
+
+
+class Source:
+    """Vectors and what lies beside them, read batch by batch; made by `unembed.open_source`.
+
+    `kind` says what it is ("Chroma 1.x"), `width` how wide its first vectors are and `widths` all seen so far,
+    `count` how many rows it has where that is known without reading, `collections` their names, `notes` what a reader
+    should know of the vectors. After a pass over `batches`, `skipped` counts its bad rows by reason and
+    `skipped_rows` holds the first ten; `total` and `deleted` count the records.
+    """
+
+    def __init__(self, place: str, contents: SourceContents, request: SourceRequest, *, strict: bool = False) -> None:
+        self.place = place
+        self.kind = contents.kind
+        self.count = contents.count
+        self.collections = contents.collections
+        self.notes: list[str] = list(contents.notes)
+        self.widths: tuple[int, ...] = ()
+        self.skipped: Counter[str] = Counter()
+        self.skipped_rows: list[SkippedRow] = []
+        self.total = self.deleted = 0
+        self._contents, self._request, self._strict = contents, request, strict
+        with closing(self.batches(_PEEK)) as batches:
+            next(batch for batch in batches if len(batch))
+        self.width = self.widths[0]
+
+    def batches(self, size: int = 1024) -> Generator[RecordBatch, None, None]:
+        """Every record, in batches of at most `size` of one collection and one width; each call begins anew.
+
+        A row without a vector, with NaN or infinity, or with nothing but zeros, is in its batch's `skipped` instead;
+        a source opened with `strict` raises InputError at the first. Raises InputError where no row is left.
+        """
+        self.skipped, self.skipped_rows, self.total, self.deleted = Counter(), [], 0, 0
+        for batch in self._contents.read(size):
+            checked = _checked(batch)
+            self._take(checked)
+            yield checked
+        if not self.total:
+            raise InputError(self._nothing())
+
+    def _take(self, batch: RecordBatch) -> None:
+        for row in batch.skipped:
+            if self._strict:
+                raise InputError(f"{self.place}, row {row.row}{_named(row)} {row.reason}; remove it or embed it again")
+            self.skipped[row.reason] += 1
+            if len(self.skipped_rows) < _EXAMPLES:
+                self.skipped_rows.append(row)
+        self.notes.extend(note for note in batch.notes if note not in self.notes)
+        if len(batch):
+            self.total += len(batch)
+            self.deleted += 0 if batch.deleted is None else int(batch.deleted.sum())
+            if batch.vectors.shape[1] not in self.widths:
+                self.widths = (*self.widths, batch.vectors.shape[1])
+
+    def _nothing(self) -> str:
+        """Why no row gives a vector, in one line."""
+        rows = sum(self.skipped.values())
+        if not rows:
+            return f"{self.place} holds no vectors; vectors have shape [N, D], N ≥ 1"
+        if set(self.skipped) == {"is empty"}:
+            return f"{self.place}: all {rows} rows have an empty vector; the export left the vectors out"
+        first = self.skipped_rows[0]
+        every = "its only row" if rows == 1 else f"none of its {rows} rows holds a vector; row {first.row}"
+        return f"{self.place}: {every}{_named(first)} {first.reason}"
+
+    def skipped_summary(self) -> str:
+        """The bad rows of the last pass in one line, by reason, the first ones named; empty where there were none."""
+        if not self.skipped:
+            return ""
+        reasons = ", ".join(f"{count} {reason.removeprefix('is ')}" for reason, count in self.skipped.most_common(4))
+        named = ", ".join(f"row {row.row}{_named(row)}" for row in self.skipped_rows[:3])
+        more = ", …" if sum(self.skipped.values()) > 3 else ""
+        return f"{sum(self.skipped.values())} of {self.total + sum(self.skipped.values())} rows skipped: {reasons} ({named}{more})"
+
+
+def _named(row: SkippedRow) -> str:
+    return "" if row.id == str(row.row) else f" ({row.id[:60]})"
+
+
+def _checked(batch: RecordBatch) -> RecordBatch:
+    """The batch without the rows whose vector can't be one."""
+    vectors = batch.vectors
+    finite = np.isfinite(vectors).all(axis=1)
+    empty = ~vectors.any(axis=1)
+    good = finite & ~empty
+    deleted = np.zeros(len(vectors), bool) if batch.deleted is None else batch.deleted
+    if good.all():
+        return replace(batch, deleted=deleted)
+    bad = [
+        SkippedRow(
+            int(batch.rows[place]),
+            batch.ids[place],
+            "holds only zeros" if finite[place] else "holds NaN or infinity",
+        )
+        for place in np.flatnonzero(~good)
+    ]
+    kept = np.flatnonzero(good)
+    return replace(
+        batch,
+        ids=[batch.ids[place] for place in kept],
+        vectors=vectors[kept],
+        rows=batch.rows[kept],
+        texts=None if batch.texts is None else [batch.texts[place] for place in kept],
+        payloads=None if batch.payloads is None else [batch.payloads[place] for place in kept],
+        deleted=deleted[kept],
+        skipped=tuple(sorted((*batch.skipped, *bad), key=lambda row: row.row)),
+    )

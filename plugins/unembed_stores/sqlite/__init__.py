@@ -1,0 +1,1 @@
+"""SQLite files: tables of vectors, sqlite-vec's chunks, and what deleted rows left behind."""

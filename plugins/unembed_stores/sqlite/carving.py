@@ -1,0 +1,158 @@
+"""Rows that were deleted from a SQLite table but whose bytes weren't overwritten.
+
+SQLite marks a deleted row's bytes as free and leaves them (unless it was built with SECURE_DELETE, as Debian's is);
+a free block loses its first four bytes. A row's header lists the types of its columns, so a row is found by the type
+of its vector (a blob of so many bytes), and checked by the types and sizes around it.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unembed_stores.sqlite.pages import Pages, Region, varint
+
+__all__ = ["Column", "carve", "columns_of"]
+
+_LONGEST = 1 << 24
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's name, and which of SQLite's storage classes it holds: i, r, t, b, or all."""
+
+    name: str
+    classes: str
+
+
+def columns_of(info: Sequence[Any]) -> list[Column]:
+    """Columns from the rows of `pragma table_info`; an integer primary key is stored as null."""
+    keys = [row["name"] for row in info if row["pk"]]
+    return [
+        Column(
+            row["name"],
+            "" if keys == [row["name"]] and row["type"].upper() == "INTEGER" else _classes(row["type"].upper()),
+        )
+        for row in info
+    ]
+
+
+def _classes(declared: str) -> str:
+    if "INT" in declared:
+        return "i"
+    if any(word in declared for word in ("CHAR", "CLOB", "TEXT")):
+        return "t"
+    return "b" if "BLOB" in declared else "irtb"
+
+
+def carve(path: Path, columns: Sequence[Column], vector: str, lengths: Sequence[int] = ()) -> Iterator[dict[str, Any]]:
+    """Deleted rows of a table of these columns, as dictionaries; copies of rows that still live may be among them.
+
+    `vector` names the column of blobs, `lengths` the bytes that they may have; none means any from 256 up.
+    """
+    at = [column.name for column in columns].index(vector)
+    pattern = _pattern(lengths)
+    pages = Pages(path)
+    try:
+        for region in pages.dead():
+            if region.last - region.first < 16:
+                continue
+            dead = pages.data[region.first : region.last]
+            for found in pattern.finditer(dead):
+                row = _row(pages, region, region.first + found.start(), columns, at)
+                if row is not None:
+                    yield row
+    finally:
+        pages.close()
+
+
+def _pattern(lengths: Sequence[int]) -> re.Pattern[bytes]:
+    """What the type of such a blob looks like in a row's header."""
+    if not lengths:
+        return re.compile(rb"(?=[\x84-\xff][\x00-\x7f])", re.DOTALL)
+    return re.compile(b"|".join(re.escape(_as_varint(12 + 2 * length)) for length in set(lengths)), re.DOTALL)
+
+
+def _as_varint(value: int) -> bytes:
+    parts = [value & 0x7F]
+    while value := value >> 7:
+        parts.append(value & 0x7F | 0x80)
+    return bytes(reversed(parts))
+
+
+def _row(pages: Pages, region: Region, at: int, columns: Sequence[Column], vector: int) -> dict[str, Any] | None:
+    """The row whose vector's type stands at `at`, or None where the bytes around it fit no row."""
+    data = pages.data
+    start = _header_start(data, region, at, columns, vector)
+    for first in start:
+        types, end = [], first
+        try:
+            for _ in columns:
+                kind, end = varint(data, end)
+                types.append(kind)
+        except IndexError:
+            continue
+        if end > region.last or not all(_fits(kind, column) for kind, column in zip(types, columns, strict=True)):
+            continue
+        sizes = [_size(kind) for kind in types]
+        header = end - first + 1
+        payload = header + sum(sizes)
+        if payload > _LONGEST or header > 127 or not _announced(data, first, header, payload):
+            continue
+        whole = pages.body(first - 1, header, payload, region)
+        if whole is None:
+            continue
+        row, offset = {}, header
+        for column, kind, size in zip(columns, types, sizes, strict=True):
+            row[column.name] = _value(kind, whole[offset : offset + size])
+            offset += size
+        return row
+    return None
+
+
+def _header_start(data: Any, region: Region, at: int, columns: Sequence[Column], vector: int) -> list[int]:
+    """Where the types before the vector's may begin; the first one's length is uncertain."""
+    begin = at
+    for place in range(vector):
+        begin -= 1
+        if begin <= region.first or data[begin] >= 0x80:
+            return []
+        if place == vector - 1:
+            return [begin, *(begin - more for more in (1, 2) if begin - more > region.first and data[begin - more] >= 0x80)]
+        while begin - 1 > region.first and data[begin - 1] >= 0x80:
+            begin -= 1
+    return [begin]
+
+
+def _announced(data: Any, first: int, header: int, payload: int) -> bool:
+    """Whether the byte before the types is the header's size, or lies in what a free block's head overwrote."""
+    if data[first - 1] == header:
+        return True
+    return first >= 4 and int.from_bytes(data[first - 2 : first], "big") >= payload + 3
+
+
+def _fits(kind: int, column: Column) -> bool:
+    if kind == 0:
+        return True
+    if kind <= 6 or kind in (8, 9):
+        return "i" in column.classes
+    if kind == 7:
+        return "r" in column.classes
+    return kind >= 12 and ("t" if kind % 2 else "b") in column.classes
+
+
+def _size(kind: int) -> int:
+    return (0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0)[kind] if kind < 12 else (kind - 12) // 2
+
+
+def _value(kind: int, raw: bytes) -> Any:
+    if kind in (0, 8, 9):
+        return {0: None, 8: 0, 9: 1}[kind]
+    if kind <= 6:
+        return int.from_bytes(raw, "big", signed=True)
+    if kind == 7:
+        import struct
+
+        return struct.unpack(">d", raw)[0]
+    return raw.decode("utf-8", errors="replace") if kind % 2 else raw
