@@ -38,7 +38,7 @@ test: lint
 docs: $(VENV)/.dev
 	@echo "== writing the generated pages of the docs, then the site to build/site"
 	$(BIN)/python docs/generate.py
-	$(BIN)/python -m mkdocs build --strict --site-dir build/site
+	$(BIN)/python -m zensical build --strict --clean -f mkdocs.yml
 
 bench: $(VENV)/.dev
 	@echo "== timing; nothing here passes or fails"

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 def cli_page() -> str:
     """Every command's help."""
-    parts = ["# Command line\n\nWritten by `make docs` from the commands themselves.\n"]
+    parts = ["# Command line\n\n`make docs` writes this page from the commands themselves.\n"]
     top = click.Context(root, info_name="unembed")
     names = root.list_commands(top)
     for name, command in [("", root), *((name, root.get_command(top, name)) for name in names)]:
@@ -44,8 +44,8 @@ def rules() -> str:
     for title, group in (("inverters", INVERTER), ("plugins", PLUGIN), ("training", TRAINING)):
         parts.append(f"## Rules of {title}\n")
         for check in group:
-            needs = f" Waits for {', '.join(f'[{name}](#{name})' for name in check.needs)}." if check.needs else ""
-            declared = " Only where the ability is declared." if check.when is not None else ""
+            needs = f" Checked after {', '.join(f'[{name}](#{name})' for name in check.needs)}." if check.needs else ""
+            declared = " Applies only if the ability is declared." if check.when is not None else ""
             parts.append(f"### {check.name}\n\n{check.rule}{declared}{needs}\n")
     return "\n".join(parts).rstrip()
 

@@ -54,7 +54,9 @@ def walk(data: bytes, what: str = "the pickle") -> Any:
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, EOFError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{what} isn't a pickle of plain data, or is damaged: {error or type(error).__name__}") from error
+        raise InputError(
+            f"{what} isn't a pickle of plain data, or is damaged: {error or type(error).__name__}"
+        ) from error
 
 
 def _walked(data: bytes) -> Any:

@@ -18,13 +18,13 @@ def run(page: str, **names: object) -> None:
 
 
 def test_a_vec2text_checkpoint(random_pair) -> None:
-    run("vec2text.md", folder=str(random_pair))
+    run("guides/vec2text.md", folder=str(random_pair))
 
 
 def test_an_api(server, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("UNEMBED_CACHE", str(tmp_path))
-    run("apis.md", server=server)
+    run("guides/apis.md", server=server)
 
 
 def test_training(t5_encoder, save_t5, tmp_path) -> None:
-    run("train-your-own.md", t5=save_t5(tmp_path / "t5", first=True), encoder=t5_encoder)
+    run("guides/train-your-own.md", t5=save_t5(tmp_path / "t5", first=True), encoder=t5_encoder)

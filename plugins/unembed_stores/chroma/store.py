@@ -102,9 +102,7 @@ def _collections(folder: Path, database: sqlite3.Connection) -> list[_Collection
     for row in database.execute("select * from collections order by name"):
         segments = {
             scope: segment
-            for segment, scope in database.execute(
-                "select id, scope from segments where collection = ?", (row["id"],)
-            )
+            for segment, scope in database.execute("select id, scope from segments where collection = ?", (row["id"],))
         }
         vector = segments.get("VECTOR")
         found.append(
@@ -113,7 +111,9 @@ def _collections(folder: Path, database: sqlite3.Connection) -> list[_Collection
                 row["name"],
                 segments.get("METADATA"),
                 folder / vector if vector else None,
-                _is_cosine(database, row["id"], [row[key] for key in ("config_json_str", "schema_str") if key in columns]),
+                _is_cosine(
+                    database, row["id"], [row[key] for key in ("config_json_str", "schema_str") if key in columns]
+                ),
             )
         )
     return found

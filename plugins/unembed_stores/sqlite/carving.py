@@ -119,7 +119,10 @@ def _header_start(data: Any, region: Region, at: int, columns: Sequence[Column],
         if begin <= region.first or data[begin] >= 0x80:
             return []
         if place == vector - 1:
-            return [begin, *(begin - more for more in (1, 2) if begin - more > region.first and data[begin - more] >= 0x80)]
+            return [
+                begin,
+                *(begin - more for more in (1, 2) if begin - more > region.first and data[begin - more] >= 0x80),
+            ]
         while begin - 1 > region.first and data[begin - 1] >= 0x80:
             begin -= 1
     return [begin]

@@ -169,5 +169,3 @@ def _lives(database: sqlite3.Connection, table: _Plain, carved: dict[str, Any]) 
         values.append(carved[table.id])
     query = f"select 1 from {named(table.name)} where {where} limit 1"
     return database.execute(query, values).fetchone() is not None
-
-

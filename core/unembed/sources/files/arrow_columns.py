@@ -59,7 +59,9 @@ def layout_of(
     taken = set(group)
     beside = [name for name in simple if name not in taken]
     id_, text = id_field(beside, vector), text_field([name for name in beside if name in texts], vector)
-    payload = [n for n in beside if n not in (id_, text) and not pa.types.is_binary(types[n])] if request.payloads else []
+    payload = (
+        [n for n in beside if n not in (id_, text) and not pa.types.is_binary(types[n])] if request.payloads else []
+    )
     note = f"vectors are {len(group)} columns, {group[0]} to {group[-1]}" if len(group) > 1 else ""
     return Layout(tuple(group), id_, text if request.payloads else None, tuple(payload[:64]), note)
 
@@ -200,16 +202,16 @@ def batches_from(
         texts = None if layout.text is None else _column(batch, layout.text).to_pylist()
         payloads = _payloads(batch, layout)
         rows = np.arange(first, first + count, dtype=np.int64)
-        named = [
-            str(number if ids is None or ids[place] is None else ids[place]) for place, number in enumerate(rows)
-        ]
+        named = [str(number if ids is None or ids[place] is None else ids[place]) for place, number in enumerate(rows)]
         column = _column(batch, layout.vector[0])
         if len(layout.vector) > 1:
             vectors = np.stack([_floats(_column(batch, name)) for name in layout.vector], axis=1)
             yield RecordBatch(named, vectors, rows, texts, payloads, table.collection)
         elif _is_numbers(column.type):
             width = width or _common_width(column, request.width)
-            yield _from_lists(column, width, RecordBatch(named, np.empty((0, 0), np.float32), rows, texts, payloads, table.collection))
+            yield _from_lists(
+                column, width, RecordBatch(named, np.empty((0, 0), np.float32), rows, texts, payloads, table.collection)
+            )
         else:
             cells = column.to_pylist()
             made = (
