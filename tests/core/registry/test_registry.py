@@ -190,9 +190,10 @@ def test_load_refuses_another_embedder_by_name(toy_plugin, checkpoint, tmp_path)
 def test_load_runs_the_self_test_when_asked(toy_plugin, checkpoint, tmp_path) -> None:
     inverter = opening.load(checkpoint, device="cpu", self_test=True)
     saved = inverter.manifest.self_test
-    reached = inverter.invert(inverter.embed(["a"]), steps=1, beam=2).similarity.item()
-    assert (saved.probe, saved.steps, saved.beam) == (0, 1, 2) and saved.similarity == pytest.approx(reached, abs=1e-4)
-    older = {"object": "a", "steps": 1, "beam": 2, "similarity": reached}
+    probe = inverter.codec.probes[saved.probe]
+    reached = inverter.invert(inverter.embed([probe]), steps=1, beam=2).similarity.item()
+    assert (saved.steps, saved.beam) == (1, 2) and saved.similarity == pytest.approx(reached, abs=1e-4)
+    older = {"object": probe, "steps": 1, "beam": 2, "similarity": reached}
     opening.load(edited(checkpoint, tmp_path / "older", self_test=older), device="cpu", self_test=True)
     for name, test, told in (
         ("none", None, "no self-test to run"),
