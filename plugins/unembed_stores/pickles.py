@@ -20,7 +20,7 @@ _DEEPEST = 1_000_000
 
 @dataclass(eq=False)
 class Shell:
-    """What a pickle says of an object: its class's name, what it was made from, and its state. No such object exists."""
+    """What a pickle says of an object: its class's name, what it is made from, its state. No such object exists."""
 
     name: str
     arguments: Any = ()
@@ -54,7 +54,9 @@ def walk(data: bytes, what: str = "the pickle") -> Any:
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, EOFError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{what} isn't a pickle of plain data, or is damaged: {error or type(error).__name__}") from error
+        raise InputError(
+            f"{what} isn't a pickle of plain data, or is damaged: {error or type(error).__name__}"
+        ) from error
 
 
 def _walked(data: bytes) -> Any:

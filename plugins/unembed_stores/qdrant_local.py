@@ -75,9 +75,7 @@ def _points(file: Path, database: sqlite3.Connection, name: str, request: Source
                 yield row
 
 
-def _row(
-    file: Path, key: Any, point: Any, name: str, request: SourceRequest, *, deleted: bool = False
-) -> Row:
+def _row(file: Path, key: Any, point: Any, name: str, request: SourceRequest, *, deleted: bool = False) -> Row:
     identity = _identity(key)
     try:
         found = walk(point, "its pickle") if isinstance(point, bytes) else None

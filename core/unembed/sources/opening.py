@@ -107,4 +107,6 @@ def _unknown(where: str, known: list[str]) -> str:
             f"files{stores}{hint}"
         )
     ending = os.path.splitext(where)[1]
-    return f"{shortened(where, 200)}: vectors come from {', '.join(sorted(ENDINGS))} files{stores}, not {ending!r}{hint}"
+    return (
+        f"{shortened(where, 200)}: vectors come from {', '.join(sorted(ENDINGS))} files{stores}, not {ending!r}{hint}"
+    )

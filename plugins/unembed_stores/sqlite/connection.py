@@ -12,6 +12,7 @@ from unembed.errors import InputError
 
 __all__ = ["connected", "named"]
 
+
 @contextmanager
 def connected(path: str | Path) -> Iterator[sqlite3.Connection]:
     """A read-only connection; its errors become InputError.

@@ -115,9 +115,7 @@ def _beside(
     }
 
 
-def _looked_up(
-    database: sqlite3.Connection, table: str, column: str, numbers: NDArray[np.int64]
-) -> dict[int, Any]:
+def _looked_up(database: sqlite3.Connection, table: str, column: str, numbers: NDArray[np.int64]) -> dict[int, Any]:
     found: dict[int, Any] = {}
     for at in range(0, len(numbers), 500):
         part = [int(number) for number in numbers[at : at + 500]]

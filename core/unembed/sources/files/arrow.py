@@ -53,7 +53,9 @@ def open_folder(place: str, request: SourceRequest) -> SourceContents:
         if request.collection in (None, name)
     ]
     if not tables:
-        raise InputError(f"{place} has no part {request.collection!r}; it has {listed(sorted({n or '' for _, n in files}))}")
+        raise InputError(
+            f"{place} has no part {request.collection!r}; it has {listed(sorted({n or '' for _, n in files}))}"
+        )
     return replace(from_tables(tables, request), kind=f"a folder of {len(tables)} Arrow or Parquet files")
 
 

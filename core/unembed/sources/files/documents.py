@@ -124,7 +124,9 @@ def _turned(found: Mapping[str, Any]) -> Iterator[Any]:
             yield from ({"id": key, **value} for key, value in found.items())
             return
     lists = {name: value for name, value in found.items() if isinstance(value, list)}
-    columns = {name: value for name, value in lists.items() if value and vector_like(value[0]) and not vector_like(value)}
+    columns = {
+        name: value for name, value in lists.items() if value and vector_like(value[0]) and not vector_like(value)
+    }
     if columns and len({len(value) for value in columns.values()}) == 1:  # {"ids": […], "embeddings": [[…], …]}
         count = len(next(iter(columns.values())))
         parts = {name: value for name, value in lists.items() if len(value) == count}
@@ -140,8 +142,12 @@ def _turned(found: Mapping[str, Any]) -> Iterator[Any]:
 
 def _keyed_alike(columns: Sequence[Mapping[str, Any]]) -> bool:
     first = set(columns[0])
-    return bool(first) and all(set(column) <= first or first <= set(column) for column in columns) and (
-        all(key.isdigit() for key in first) or any(vector_like(value) for value in islice(columns[-1].values(), 3))
+    return (
+        bool(first)
+        and all(set(column) <= first or first <= set(column) for column in columns)
+        and (
+            all(key.isdigit() for key in first) or any(vector_like(value) for value in islice(columns[-1].values(), 3))
+        )
     )
 
 
@@ -256,5 +262,3 @@ def _identity(parents: Sequence[Mapping[str, Any]], vector: str) -> str | None:
 def _text(parent: Mapping[str, Any], vector: str) -> str | None:
     name = text_field([key for key, value in parent.items() if isinstance(value, str)], vector)
     return parent.get(name) or None if name else None
-
-

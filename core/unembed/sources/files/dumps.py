@@ -16,7 +16,9 @@ __all__ = ["open_sql"]
 _NAME = r"(?:[\w$]+|\"(?:[^\"]|\"\")+\"|`[^`]+`|\[[^\]]+\])"
 _TABLE = rf"((?:{_NAME}\.)?{_NAME})"
 _COPY = re.compile(rf"COPY\s+{_TABLE}\s*(?:\((.*?)\))?\s+FROM\s+stdin", re.IGNORECASE | re.DOTALL)
-_INSERT = re.compile(rf"INSERT\s+(?:OR\s+\w+\s+|IGNORE\s+)?INTO\s+{_TABLE}\s*(?:\(([^()]*)\))?\s*VALUES\s*", re.IGNORECASE)
+_INSERT = re.compile(
+    rf"INSERT\s+(?:OR\s+\w+\s+|IGNORE\s+)?INTO\s+{_TABLE}\s*(?:\(([^()]*)\))?\s*VALUES\s*", re.IGNORECASE
+)
 _CREATE = re.compile(rf"CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{_TABLE}\s*\(", re.IGNORECASE)
 _ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|(.))", re.DOTALL)
 _LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -105,7 +107,9 @@ def _declared(body: str) -> list[str]:
     """The names of the columns of a CREATE TABLE statement."""
     parts = re.split(r",(?![^()]*\))", body)
     names = [_plain(found[0]) for part in parts if (found := re.match(_NAME, part.strip()))]
-    return [name for name in names if name.upper() not in ("PRIMARY", "UNIQUE", "CONSTRAINT", "FOREIGN", "KEY", "CHECK")]
+    return [
+        name for name in names if name.upper() not in ("PRIMARY", "UNIQUE", "CONSTRAINT", "FOREIGN", "KEY", "CHECK")
+    ]
 
 
 def _copied(place: str, file: IO[str], names: list[str]) -> Iterator[Mapping[str, Any] | str]:
@@ -115,8 +119,10 @@ def _copied(place: str, file: IO[str], names: list[str]) -> Iterator[Mapping[str
             return
         cells = [None if cell == "\\N" else _ESCAPE.sub(_unescaped, cell) for cell in line.split("\t")]
         keys = names or [f"column{place}" for place in range(len(cells))]
-        yield dict(zip(keys, cells, strict=True)) if len(cells) == len(keys) else (
-            f"has {len(cells)} cells, its table {len(keys)}"
+        yield (
+            dict(zip(keys, cells, strict=True))
+            if len(cells) == len(keys)
+            else (f"has {len(cells)} cells, its table {len(keys)}")
         )
     raise InputError(f"{place} is cut: it ends within the rows of a table")
 
@@ -143,8 +149,10 @@ def _inserted(text: str, names: list[str]) -> Iterator[Mapping[str, Any] | str]:
             if found[7] == ")":
                 break
         keys = names or [f"column{place}" for place in range(len(cells))]
-        yield dict(zip(keys, cells, strict=True)) if len(cells) == len(keys) else (
-            f"has {len(cells)} values, its table {len(keys)} columns"
+        yield (
+            dict(zip(keys, cells, strict=True))
+            if len(cells) == len(keys)
+            else (f"has {len(cells)} values, its table {len(keys)} columns")
         )
 
 
