@@ -42,8 +42,10 @@ if TYPE_CHECKING:
     from unembed.registry.lazy import lazy
     from unembed.registry.opening import load, load_embedder
     from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Method, Modality, SourceSpec
+    from unembed.sources.opening import open_source
     from unembed.sources.passages import read_passages
     from unembed.sources.records import RecordBatch, SkippedRow, SourceContents, SourceRequest
+    from unembed.sources.source import Source
     from unembed.sources.vectors import read_vectors
     from unembed.training.recipe import Recipe
 
@@ -80,6 +82,7 @@ __all__ = [
     "SequenceCodec",
     "ServiceError",
     "SkippedRow",
+    "Source",
     "SourceContents",
     "SourceRequest",
     "SourceSpec",
@@ -96,6 +99,7 @@ __all__ = [
     "load",
     "load_checkpoint",
     "load_embedder",
+    "open_source",
     "parse",
     "plugins",
     "read_passages",
@@ -139,8 +143,10 @@ _HOME = {
     "registry.lazy": ("lazy",),
     "registry.opening": ("load", "load_embedder"),
     "registry.specs": ("CommandSpec", "EmbedderSpec", "InverterSpec", "Method", "Modality", "SourceSpec"),
+    "sources.opening": ("open_source",),
     "sources.passages": ("read_passages",),
     "sources.records": ("RecordBatch", "SkippedRow", "SourceContents", "SourceRequest"),
+    "sources.source": ("Source",),
     "sources.vectors": ("read_vectors",),
     "training.recipe": ("Recipe",),
 }

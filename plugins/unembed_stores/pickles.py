@@ -20,7 +20,7 @@ _DEEPEST = 1_000_000
 
 @dataclass(eq=False)
 class Shell:
-    """What a pickle says of an object: its class's name, what it was made from, and its state. No such object exists."""
+    """What a pickle says of an object: its class's name, what it is made from, its state. No such object exists."""
 
     name: str
     arguments: Any = ()

@@ -1,11 +1,9 @@
 """What the stores plugin offers. Readers and their libraries wait until a store is opened."""
 
-from collections.abc import Callable
-from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from unembed.registry.hooks import hookimpl
+from unembed.registry.lazy import Lazy, lazy
 from unembed.registry.specs import SourceSpec
 from unembed_stores import recognising as r
 
@@ -15,19 +13,48 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_sources() -> list[SourceSpec]:
+    sqlite = lazy("unembed_stores.sqlite.store:open_store")
     return [
-        SourceSpec("chroma", "Chroma's folder, 0.4 to 1.x, deleted records too", r.is_chroma, _reader("chroma.store")),
+        SourceSpec("chroma", "Chroma: its folder (0.4 to 1.x), or chroma:URL of a server", r.is_chroma, _chroma),
+        SourceSpec("qdrant", "Qdrant: a folder of its local mode, or a server's URL", r.is_qdrant, _qdrant),
+        SourceSpec("sqlite", "SQLite: sqlite-vec, llm's embeddings, any table", r.is_sqlite, sqlite),
+        SourceSpec("lance", "LanceDB: a folder, or one table of it", r.is_lance, _with("lance", "lance")),
+        SourceSpec("duckdb", "a DuckDB file", r.is_duckdb, _with("duckdb", "duckdb")),
+        SourceSpec("faiss", "a FAISS index, or LangChain's folder of one", r.is_faiss, _with("faiss", "faiss")),
+        SourceSpec("hdf5", "an HDF5 file", r.is_hdf5, _with("hdf5", "h5py")),
+        SourceSpec("postgres", "PostgreSQL with pgvector, by its URL", r.is_postgres, _with("postgres", "psycopg")),
+        SourceSpec("weaviate", "a Weaviate server, weaviate:URL", r.is_weaviate, _server("weaviate")),
+        SourceSpec("pinecone", "a Pinecone index, by its URL", r.is_pinecone, _server("pinecone")),
+        SourceSpec("milvus", "a Milvus server, milvus:URL", r.is_milvus, _server("milvus")),
         SourceSpec(
-            "sqlite", "a SQLite file: sqlite-vec, llm's embeddings, any table", r.is_sqlite, _reader("sqlite.store")
+            "elasticsearch", "Elasticsearch or OpenSearch, by its URL", r.is_elasticsearch, _server("elasticsearch")
         ),
-        SourceSpec("qdrant-local", "Qdrant's local mode, a folder", r.is_qdrant_local, _reader("qdrant_local")),
     ]
 
 
-def _reader(module: str) -> "Callable[[str, SourceRequest], SourceContents]":
-    return partial(_open, module)
+def _with(module: str, library: str) -> Lazy:
+    """A reader that needs the extra of its name; where its library is missing, that is said."""
+    missing = f"this store needs an extra: pip install 'unembed[{module}]'"
+    return lazy(f"unembed_stores.{module}:open_store", missing=missing, libraries={library})
 
 
-def _open(module: str, place: str, request: "SourceRequest") -> "SourceContents":
-    found: SourceContents = import_module(f"unembed_stores.{module}").open_store(place, request)
+def _server(module: str) -> Lazy:
+    return lazy(f"unembed_stores.servers.{module}:open_server")
+
+
+def _chroma(place: str, request: "SourceRequest") -> "SourceContents":
+    found: SourceContents = (_server("chroma") if _is_url(place) else lazy("unembed_stores.chroma.store:open_store"))(
+        place, request
+    )
     return found
+
+
+def _qdrant(place: str, request: "SourceRequest") -> "SourceContents":
+    found: SourceContents = (_server("qdrant") if _is_url(place) else lazy("unembed_stores.qdrant_local:open_store"))(
+        place, request
+    )
+    return found
+
+
+def _is_url(place: str) -> bool:
+    return place.startswith(("http://", "https://"))

@@ -19,6 +19,7 @@ _SCALAR = re.compile(r"np\.(?:float|int|uint)\d+\(([^)]*)\)")
 _SPARSE = re.compile(r"\{([^}]*)\}/(\d+)")
 _LONGEST = 4_000_000
 _FEWEST_BYTES = 32
+_LARGEST_SPREAD = 16.0
 
 FLOATS = {"float32": "<f4", "float64": "<f8", "float16": "<f2"}
 
@@ -62,6 +63,8 @@ def vector_like(cell: Any) -> int:
         return 0
     if not isinstance(cell, list | tuple | str | bytes | np.ndarray | dict) or len(cell) == 0:
         return 0
+    if isinstance(cell, list | tuple) and len(cell) == 1 and not isinstance(cell[0], list | str):
+        return 0
     if isinstance(cell, bytes) and (len(cell) < _FEWEST_BYTES or len(cell) % 2 or blob_type(cell) is None):
         return 0
     try:
@@ -79,12 +82,13 @@ def blob_type(raw: bytes, width: int | None = None) -> str | None:
         for name, code in FLOATS.items():
             if len(raw) == width * np.dtype(code).itemsize:
                 return name
-    spread = {name: _spread(raw, FLOATS[name]) for name in ("float64", "float32")}
+    spread = {name: _spread(raw, FLOATS[name]) for name in ("float32", "float64")}
     best = min(spread, key=lambda name: spread[name])
-    return best if spread[best] < 8 else None
+    return best if spread[best] < _LARGEST_SPREAD else None
 
 
 def _spread(raw: bytes, code: str) -> float:
+    """How many powers of two lie between the tenth and the ninetieth of a hundred numbers by size."""
     if len(raw) % np.dtype(code).itemsize:
         return float("inf")
     values = np.frombuffer(raw, code)
@@ -92,7 +96,8 @@ def _spread(raw: bytes, code: str) -> float:
         size = np.abs(values[values != 0]).astype(np.float64)
     if not len(size) or not np.isfinite(size).all() or len(size) < 0.25 * len(values):
         return float("inf")
-    return float(np.log2(size).std()) + 4 * (1 - len(size) / len(values))
+    low, high = np.percentile(np.log2(size), [10, 90])
+    return float(high - low) + 8 * (1 - len(size) / len(values))
 
 
 def _numbers(found: NDArray[Any]) -> NDArray[Any]:

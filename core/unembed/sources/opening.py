@@ -6,8 +6,8 @@ from pathlib import Path
 from unembed.errors import InputError, UnknownNameError
 from unembed.registry.discovery import offers, plugins, several
 from unembed.registry.specs import SourceSpec
-from unembed.sources.cells import shortened
 from unembed.sources.files import ENDINGS, reader_of
+from unembed.sources.places import shown
 from unembed.sources.records import SourceContents, SourceRequest
 from unembed.sources.source import Source
 
@@ -42,7 +42,7 @@ def open_source(
     """
     where = os.fspath(place)
     request = SourceRequest(column, collection, width, deleted, payloads)
-    return Source(shortened(where, 200), _contents(where, request), request, strict=strict)
+    return Source(shown(where), _contents(where, request), request, strict=strict)
 
 
 def _contents(where: str, request: SourceRequest) -> SourceContents:
@@ -56,17 +56,17 @@ def _contents(where: str, request: SourceRequest) -> SourceContents:
     if found is not None:
         return _spec(found).open(where, request)
     if "://" in where:
-        raise InputError(f"no kind of source reads {shortened(where, 80)}; known: {', '.join(known) or 'files alone'}")
+        raise InputError(f"no kind of source reads {shown(where)}; known: {', '.join(known) or 'files alone'}")
     try:
         reader = reader_of(where)
     except OSError as error:
-        raise InputError(f"{shortened(where, 200)} can't be read: {error.strerror}") from error
+        raise InputError(f"{shown(where)} can't be read: {error.strerror}") from error
     if reader is None:
         raise InputError(_unknown(where, list(known)))
     try:
         return reader(where, request)
     except OSError as error:
-        raise InputError(f"{shortened(where, 200)} can't be read: {error.strerror or error}") from error
+        raise InputError(f"{shown(where)} can't be read: {error.strerror or error}") from error
 
 
 def _spec(name: str) -> SourceSpec:
@@ -80,21 +80,21 @@ def _spec(name: str) -> SourceSpec:
 
 
 def _check_present(where: str) -> None:
-    shown = shortened(where, 200)
+    name = shown(where)
     try:
         present = os.path.lexists(where)
         length = max(len(part.encode(errors="surrogateescape")) for part in where.split(os.sep))
     except ValueError as error:  # a zero byte in the name
-        raise InputError(f"no file {shown!r}") from error
+        raise InputError(f"no file {name!r}") from error
     if length > 255 and not present:
-        raise InputError(f"no file {shown}: its name is {length} bytes long, more than a name can have")
+        raise InputError(f"no file {name}: its name is {length} bytes long, more than a name can have")
     if not present or not os.path.exists(where):
-        raise InputError(f"no file {shown}")
+        raise InputError(f"no file {name}")
     if not os.path.isdir(where):
         if not os.path.isfile(where):
-            raise InputError(f"{shown} is a device or a pipe; give a file or a folder")
+            raise InputError(f"{name} is a device or a pipe; give a file or a folder")
         if not os.path.getsize(where):
-            raise InputError(f"{shown} is empty")
+            raise InputError(f"{name} is empty")
 
 
 def _unknown(where: str, known: list[str]) -> str:
@@ -103,10 +103,8 @@ def _unknown(where: str, known: list[str]) -> str:
     stores = f", and stores: {', '.join(known)}" if known else ""
     if os.path.isdir(where):
         return (
-            f"{shortened(where, 200)} is a folder without a known store in it; read are folders of Parquet or Arrow "
+            f"{shown(where)} is a folder without a known store in it; read are folders of Parquet or Arrow "
             f"files{stores}{hint}"
         )
     ending = os.path.splitext(where)[1]
-    return (
-        f"{shortened(where, 200)}: vectors come from {', '.join(sorted(ENDINGS))} files{stores}, not {ending!r}{hint}"
-    )
+    return f"{shown(where)}: vectors come from {', '.join(sorted(ENDINGS))} files{stores}, not {ending!r}{hint}"

@@ -1,7 +1,7 @@
 """What a source yields, and what a reader of sources promises. Needs numpy alone."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,18 @@ class RecordBatch:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def selected(self, places: Sequence[int]) -> "RecordBatch":
+        """The same batch of some of its records alone."""
+        return replace(
+            self,
+            ids=[self.ids[place] for place in places],
+            vectors=self.vectors[places],
+            rows=self.rows[places],
+            texts=None if self.texts is None else [self.texts[place] for place in places],
+            payloads=None if self.payloads is None else [self.payloads[place] for place in places],
+            deleted=None if self.deleted is None else self.deleted[places],
+        )
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,9 @@ def batches_of(rows: Iterable[Row], size: int, request: SourceRequest) -> Iterat
 
     A collection's width is the one asked for, if any of its first rows has it, else the commonest among these.
     """
-    waiting, widths, blobs = _Open(), {}, {}  # type: _Open, dict[str | None, int], dict[str | None, str]
+    waiting = _Open()
+    widths: dict[str | None, int] = {}
+    blobs: dict[str | None, str] = {}
     for number, row in enumerate(rows):
         if waiting.rows and (len(waiting.rows) >= size or row.collection != waiting.rows[0].collection):
             yield _packed(waiting, widths, blobs, request)
@@ -76,7 +78,8 @@ def _packed(
             vector, note = decode_cell(row.cell, width=width, blob=blobs.get(collection))
             if note:
                 notes[note] = None
-                blobs.setdefault(collection, note.rpartition(" ")[2]) if "little-endian" in note else None
+                if "little-endian" in note:
+                    blobs.setdefault(collection, note.rpartition(" ")[2])
             found.append(vector)
         except BadCellError as error:
             found.append(str(error))
@@ -87,10 +90,10 @@ def _packed(
     wanted = widths.get(collection, 0)
     good: list[int] = []
     skipped = []
-    for place, vector in enumerate(found):
-        reason = vector if isinstance(vector, str) else ""
-        if not isinstance(vector, str) and len(vector) != wanted:
-            reason = f"is {len(vector)} wide, the others {wanted}"
+    for place, value in enumerate(found):
+        reason = value if isinstance(value, str) else ""
+        if not isinstance(value, str) and len(value) != wanted:
+            reason = f"is {len(value)} wide, the others {wanted}"
         if reason:
             number = waiting.numbers[place]
             skipped.append(SkippedRow(number, _name(waiting.rows[place], number), reason))

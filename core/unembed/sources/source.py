@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unembed.errors import InputError
 from unembed.sources.records import RecordBatch, SkippedRow, SourceContents, SourceRequest
@@ -38,7 +39,7 @@ class Source:
         self._contents, self._request, self._strict = contents, request, strict
         with closing(self.batches(_PEEK)) as batches:
             next(batch for batch in batches if len(batch))
-        self.width = self.widths[0]
+        self.width: int = next(iter(self.widths))
 
     def batches(self, size: int = 1024) -> Generator[RecordBatch, None, None]:
         """Every record, in batches of at most `size` of one collection and one width; each call begins anew.
@@ -86,7 +87,8 @@ class Source:
         reasons = ", ".join(f"{count} {reason.removeprefix('is ')}" for reason, count in self.skipped.most_common(4))
         named = ", ".join(f"row {row.row}{_named(row)}" for row in self.skipped_rows[:3])
         more = ", …" if sum(self.skipped.values()) > 3 else ""
-        return f"{sum(self.skipped.values())} of {self.total + sum(self.skipped.values())} rows skipped: {reasons} ({named}{more})"
+        bad = sum(self.skipped.values())
+        return f"{bad} of {self.total + bad} rows skipped: {reasons} ({named}{more})"
 
 
 def _named(row: SkippedRow) -> str:
@@ -95,29 +97,17 @@ def _named(row: SkippedRow) -> str:
 
 def _checked(batch: RecordBatch) -> RecordBatch:
     """The batch without the rows whose vector can't be one."""
-    vectors = batch.vectors
-    finite = np.isfinite(vectors).all(axis=1)
-    empty = ~vectors.any(axis=1)
-    good = finite & ~empty
-    deleted = np.zeros(len(vectors), bool) if batch.deleted is None else batch.deleted
+    if batch.deleted is None:
+        batch = replace(batch, deleted=np.zeros(len(batch), bool))
+    finite: NDArray[np.bool_] = np.isfinite(batch.vectors).all(axis=1)
+    good = finite & batch.vectors.any(axis=1)
     if good.all():
-        return replace(batch, deleted=deleted)
+        return batch
     bad = [
         SkippedRow(
-            int(batch.rows[place]),
-            batch.ids[place],
-            "holds only zeros" if finite[place] else "holds NaN or infinity",
+            int(batch.rows[place]), batch.ids[place], "holds only zeros" if finite[place] else "holds NaN or infinity"
         )
-        for place in np.flatnonzero(~good)
+        for place in np.flatnonzero(~good).tolist()
     ]
-    kept = np.flatnonzero(good)
-    return replace(
-        batch,
-        ids=[batch.ids[place] for place in kept],
-        vectors=vectors[kept],
-        rows=batch.rows[kept],
-        texts=None if batch.texts is None else [batch.texts[place] for place in kept],
-        payloads=None if batch.payloads is None else [batch.payloads[place] for place in kept],
-        deleted=deleted[kept],
-        skipped=tuple(sorted((*batch.skipped, *bad), key=lambda row: row.row)),
-    )
+    kept = batch.selected(np.flatnonzero(good).tolist())
+    return replace(kept, skipped=tuple(sorted((*batch.skipped, *bad), key=lambda row: row.row)))

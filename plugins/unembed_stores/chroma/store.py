@@ -225,8 +225,9 @@ class _Reader:
     def _replaced(self) -> Iterator[Row]:
         """Vectors in the queue of ids that are gone, and versions that others replaced."""
         query = (
-            f"{_LAST} select q.id, q.vector, q.encoding, q.metadata from embeddings_queue q left join last l on l.id = q.id "
-            "where q.topic like :topic and q.vector is not null and (l.last is null or l.last != q.seq_id or not exists "
+            f"{_LAST} select q.id, q.vector, q.encoding, q.metadata from embeddings_queue q "
+            "left join last l on l.id = q.id where q.topic like :topic and q.vector is not null "
+            "and (l.last is null or l.last != q.seq_id or not exists "
             "(select 1 from embeddings e where e.segment_id = :segment and e.embedding_id = q.id)) order by q.seq_id"
         )
         values = {"topic": f"%{self.collection.id}", "segment": self.collection.metadata}

@@ -98,7 +98,7 @@ def _row(pages: Pages, region: Region, at: int, columns: Sequence[Column], vecto
         sizes = [_size(kind) for kind in types]
         header = end - first + 1
         payload = header + sum(sizes)
-        if payload > _LONGEST or header > 127 or not _announced(data, first, header, payload):
+        if payload > _LONGEST or header > 127 or not _announced(pages, first, header, payload):
             continue
         whole = pages.body(first - 1, header, payload, region)
         if whole is None:
@@ -128,11 +128,16 @@ def _header_start(data: Any, region: Region, at: int, columns: Sequence[Column],
     return [begin]
 
 
-def _announced(data: Any, first: int, header: int, payload: int) -> bool:
-    """Whether the byte before the types is the header's size, or lies in what a free block's head overwrote."""
-    if data[first - 1] == header:
+def _announced(pages: Pages, first: int, header: int, payload: int) -> bool:
+    """Whether the byte before the types is the header's size, or was overwritten by a free block's head.
+
+    Such a head ends with the block's size, which is that of the row's cell or more.
+    """
+    if pages.data[first - 1] == header:
         return True
-    return first >= 4 and int.from_bytes(data[first - 2 : first], "big") >= payload + 3
+    local = pages.local(payload)
+    cell = 3 + local + (4 if local < payload else 0)
+    return first >= 4 and int.from_bytes(pages.data[first - 2 : first], "big") >= cell
 
 
 def _fits(kind: int, column: Column) -> bool:

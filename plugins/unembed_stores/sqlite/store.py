@@ -80,16 +80,7 @@ def _none(place: str, hidden: Sequence[str], asked: str | None) -> str:
 
 def _cut(batch: RecordBatch, size: int) -> Iterator[RecordBatch]:
     for at in range(0, len(batch), size):
-        part = slice(at, at + size)
-        yield replace(
-            batch,
-            ids=batch.ids[part],
-            vectors=batch.vectors[part],
-            rows=batch.rows[part],
-            texts=None if batch.texts is None else batch.texts[part],
-            payloads=None if batch.payloads is None else batch.payloads[part],
-            deleted=None if batch.deleted is None else batch.deleted[part],
-        )
+        yield batch.selected(range(at, min(at + size, len(batch))))
 
 
 def _plain_tables(

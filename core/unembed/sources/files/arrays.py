@@ -28,8 +28,8 @@ def from_array(
     dtype: np.dtype[Any],
     take: Slice,
     *,
-    ids: Sequence[Any] | None = None,
-    texts: Sequence[Any] | None = None,
+    ids: Sequence[Any] | NDArray[Any] | None = None,
+    texts: Sequence[Any] | NDArray[Any] | None = None,
 ) -> SourceContents:
     """A source of an array `[N, D]` (or one vector `[D]`), of which `take(first, last)` gives rows."""
     if dtype.kind not in "fiu":
@@ -182,7 +182,7 @@ def open_safetensors(place: str, request: SourceRequest) -> SourceContents:
     from safetensors import SafetensorError, safe_open
 
     with reading(place, "safetensors file", SafetensorError, OSError), safe_open(place, framework="pt") as file:
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118: not a dictionary
+        slices = {name: file.get_slice(name) for name in list(file.keys())}
         shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
         numbers = np.dtype(np.float32)
         name = _choose_array(place, "tensor", {key: (shape, numbers) for key, shape in shapes.items()}, request)
@@ -244,9 +244,9 @@ def _tensors(found: Any, prefix: str) -> dict[str, Any]:
     if isinstance(found, dict):
         parts = [_tensors(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in found.items()]
         return {name: tensor for part in parts for name, tensor in part.items()}
-    if isinstance(found, list | tuple) and found and all(isinstance(t, torch.Tensor) for t in found):
-        if len({tuple(t.shape) for t in found}) == 1 and found[0].ndim == 1:
-            return {prefix or "tensor": torch.stack(list(found))}
+    listed_tensors = isinstance(found, list | tuple) and bool(found) and all(isinstance(t, torch.Tensor) for t in found)
+    if listed_tensors and len({tuple(t.shape) for t in found}) == 1 and found[0].ndim == 1:
+        return {prefix or "tensor": torch.stack(list(found))}
     return {}
 
 

@@ -261,13 +261,11 @@ def _common_width(column: Any, asked: int | None) -> int | None:
 def _from_lists(column: Any, width: int | None, batch: RecordBatch) -> RecordBatch:
     """Fill the batch with a list column's numbers; rows of another length are skipped."""
     lengths = _lengths(column)
-    good = lengths == (width or 0)
+    good = lengths == width if width else np.zeros(len(lengths), bool)
     numbers = column.filter(column.is_valid()).flatten() if column.null_count else column.flatten()
     values = _floats(numbers)
-    if good.all() and width:
-        return replace(batch, vectors=values.reshape(len(good), width))
-    if width:
-        values = values[np.repeat(good, np.maximum(lengths, 0))]
+    if good.all():
+        return replace(batch, vectors=values.reshape(len(good), width or 0))
     reasons = {-1: "is null", 0: "is empty"}
     skipped = tuple(
         SkippedRow(
@@ -275,15 +273,9 @@ def _from_lists(column: Any, width: int | None, batch: RecordBatch) -> RecordBat
             batch.ids[place],
             reasons.get(int(lengths[place]), f"is {lengths[place]} wide, the others {width}"),
         )
-        for place in np.flatnonzero(~good if width else np.ones(len(good), bool))
+        for place in np.flatnonzero(~good).tolist()
     )
-    kept = np.flatnonzero(good) if width else np.array([], dtype=int)
-    return replace(
-        batch,
-        ids=[batch.ids[place] for place in kept],
-        vectors=values.reshape(len(kept), width) if width else np.empty((0, 0), np.float32),
-        rows=batch.rows[kept],
-        texts=None if batch.texts is None else [batch.texts[place] for place in kept],
-        payloads=None if batch.payloads is None else [batch.payloads[place] for place in kept],
-        skipped=skipped,
-    )
+    whole = np.zeros((len(good), width or 0), np.float32)
+    whole[good] = values[np.repeat(good, np.maximum(lengths, 0))].reshape(-1, width or 0) if good.any() else 0
+    kept = replace(batch, vectors=whole).selected(np.flatnonzero(good).tolist())
+    return replace(kept, skipped=skipped)
