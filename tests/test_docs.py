@@ -109,6 +109,12 @@ def follow(environment, words: list[str], folder: Path) -> str:
     raise AssertionError(f"the tutorial runs {words}, which this test doesn't know")
 
 
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = [str(page.relative_to(ROOT / "docs")) for page in PAGES[1:]]
+    assert not [page for page in pages if not re.search(rf"[:-] {re.escape(page)}$", navigation, flags=re.MULTILINE)]
+
+
 def test_only_the_lab_needs_data_that_nobody_has() -> None:
     lab = ROOT / "docs/lab"
     pages = [page for page in [*PAGES, *CARDS] if lab not in page.parents]
