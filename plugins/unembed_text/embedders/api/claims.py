@@ -14,64 +14,81 @@ except ImportError:  # where files have no such locks, threads still keep apart
 
 __all__ = ["Claims"]
 
-PRESENT = 0  # the byte that every process with the cache open holds a share of
+FILES = 64  # the system looks through all locks of a file for each, so thousands are spread
 
 
 class Claims:
     """Claims on keys, each a lock on one byte of a file: the system frees them with their process, however it ends.
 
-    One object a file and process: closing any handle of a file frees all of its process's locks.
+    One object a folder and process: closing any handle of a file frees all of its process's locks.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        self._held: set[int] = set()
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self._folder = folder
+        self._present = _open(folder / "present")  # of which every process that has the cache open holds a share
+        self._files: dict[int, int] = {}
+        self._held: set[bytes] = set()
         self._guard = threading.Lock()
 
     @contextmanager
     def claim(self, keys: Iterable[bytes]) -> Iterator[list[bool]]:
         """Hold those of `keys` that are free, until the block ends; says which they are, without waiting."""
-        places = [(int.from_bytes(key[:8], "big") >> 2) + 1 for key in keys]
-        mine: list[bool] = []
+        keys, mine = list(keys), list[bool]()
         try:
-            for place in places:
-                mine.append(self._take(place))
+            for key in keys:
+                mine.append(self._take(key))
             yield mine
         finally:
-            for place, taken in zip(places, mine, strict=False):
+            for key, taken in zip(keys, mine, strict=False):
                 if taken:
-                    self._free(place)
+                    self._free(key)
 
     def alone(self) -> bool:
         """Whether no other process has the cache open, which until `share` none can then do."""
-        return fcntl is None or self._lock(PRESENT, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fcntl is None or _lock(self._present, fcntl.LOCK_EX | fcntl.LOCK_NB, 0)
 
     def share(self) -> None:
         """Have the cache open beside others; waits for one that is alone with it."""
         if fcntl is not None:
-            self._lock(PRESENT, fcntl.LOCK_SH)
+            _lock(self._present, fcntl.LOCK_SH, 0)
 
     def leave(self) -> None:
         """Have it open no longer, and claim nothing more."""
-        os.close(self._file)
+        for file in (self._present, *self._files.values()):
+            os.close(file)
 
-    def _take(self, place: int) -> bool:
+    def _take(self, key: bytes) -> bool:
         with self._guard:
-            if place in self._held or not (fcntl is None or self._lock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)):
+            if key in self._held:
                 return False
-            self._held.add(place)
+            if fcntl is not None and not _lock(*self._place(key, fcntl.LOCK_EX | fcntl.LOCK_NB)):
+                return False
+            self._held.add(key)
             return True
 
-    def _free(self, place: int) -> None:
+    def _free(self, key: bytes) -> None:
         with self._guard:
-            self._held.discard(place)
+            self._held.discard(key)
             if fcntl is not None:
-                self._lock(place, fcntl.LOCK_UN)
+                _lock(*self._place(key, fcntl.LOCK_UN))
 
-    def _lock(self, place: int, how: int) -> bool:
-        """Whether the byte could be locked; a file system without locks keeps nobody back."""
-        try:
-            fcntl.lockf(self._file, how, 1, place)
-        except OSError as error:
-            return error.errno not in (errno.EACCES, errno.EAGAIN)
-        return True
+    def _place(self, key: bytes, how: int) -> tuple[int, int, int]:
+        """The file and the byte of a key, with what to do there between them."""
+        number = key[0] % FILES
+        if number not in self._files:
+            self._files[number] = _open(self._folder / str(number))
+        return self._files[number], how, int.from_bytes(key[1:8], "big")
+
+
+def _open(file: Path) -> int:
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+def _lock(file: int, how: int, place: int) -> bool:
+    """Whether the byte could be locked; a file system without locks keeps nobody back."""
+    try:
+        fcntl.lockf(file, how, 1, place)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True

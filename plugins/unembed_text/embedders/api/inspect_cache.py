@@ -53,5 +53,5 @@ if __name__ == "__main__":
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     found = inspect(sys.argv[1])
-    print(found)
+    sys.stdout.write(found)
     sys.exit(DAMAGED if found else 0)
