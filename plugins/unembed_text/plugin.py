@@ -30,7 +30,7 @@ def register_inverters() -> list[InverterSpec]:
 @hookimpl
 def register_embedders() -> list[EmbedderSpec]:
     minilm, local = (_lazy(f"unembed_text.embedders.names:{name}") for name in ("minilm", "local_embedder"))
-    service, server = (lazy(f"unembed_text.embedders.api.embedder:{name}_service") for name in ("named", "url"))
+    service, server = (lazy(f"unembed_text.embedders.api.addresses:{name}_service") for name in ("named", "url"))
     gtr = partial(local, "hf", name="gtr-base", source=GTR, fixed={"pooling": "mean"})
     gtr_st = partial(local, "st", name="gtr-base-st", source=GTR)
     return [

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the work failed, 2 the arguments or the input were wrong, 
 """
 
 import os
+import signal
 import sys
 import warnings
 
@@ -63,6 +64,7 @@ for built_in in (calibrate, check, evaluate, invert, new_plugin, plugins, train)
 
 def main() -> None:
     """Run the command line and exit."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever asks us to end is obeyed as Ctrl-C is
     sys.exit(_run(sys.argv[1:]))
 
 

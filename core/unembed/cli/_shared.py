@@ -1,6 +1,7 @@
 """What several commands share: options, the progress bar, writing JSON lines."""
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,10 +23,20 @@ __all__ = ["announce", "json_lines", "metered", "open_inverter", "progress", "re
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+def _number(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """A range lets NaN through, which is above and below nothing."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is no number", context, option)
+    return value
+
+
 _SEARCH = (
     click.option("--inverter", default=INVERTER, show_default=True, help="A name, a checkpoint folder or a hub id."),
     click.option("--embedder", help="Another way to the inverter's own model: a folder, a server, an API."),
-    click.option("--max-cost", type=click.FloatRange(0), help="Most US dollars spent on an embedding API."),
+    click.option(
+        "--max-cost", type=click.FloatRange(0), callback=_number, help="Most US dollars spent on an embedding API."
+    ),
     click.option("--dry-run", is_flag=True, help="Only say what the inversion can cost at most."),
     click.option(
         "--effort", type=click.Choice(list(EFFORTS)), default=EFFORT, show_default=True, help="How hard to search."

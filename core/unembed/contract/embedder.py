@@ -21,7 +21,7 @@ class Embedder(ABC):
     A subclass calls `super().__init__` with what it declares and implements `_embed`. The similarity that
     its embeddings are compared by belongs to the embedder; it is cosine unless said otherwise, and 1 means
     identical. One behind an API has a `meter`: nothing asks it before a user's work needs it, and `available` says
-    whether it can be asked at all (its key is set).
+    whether it can be asked at all (its key is set). Such a one may declare no `dimension` and implement `_measure`.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Embedder(ABC):
         *,
         name: str,
         modality: str,
-        dimension: int,
+        dimension: int | None,
         normalized: bool,
         device: torch.device | str = "cpu",
         similarity: Similarity = cosine,
@@ -38,7 +38,7 @@ class Embedder(ABC):
     ) -> None:
         self.name = name
         self.modality = modality
-        self.dimension = dimension
+        self._dimension = dimension
         self.normalized = normalized
         self.device = torch.device(device)
         self.similarity = similarity
@@ -46,6 +46,23 @@ class Embedder(ABC):
         self.available = available
         self.queries = 0
         self._before_first: Callable[[], None] | None = None
+
+    @property
+    def dimension(self) -> int:
+        """The width of the embeddings, found out when it is first read by an embedder that declares none."""
+        if self._dimension is None:
+            self._dimension = self._measure()
+        return self._dimension
+
+    @final
+    def expect(self, dimension: int | None) -> None:
+        """Tell a width that is known from elsewhere, so that one that declares none needn't find it out."""
+        if self._dimension is None:
+            self._dimension = dimension
+
+    def _measure(self) -> int:
+        """Return the width; for embedders that declare none."""
+        raise PluginError(f"embedder {self.name!r} declares no dimension and has no way to find it out")
 
     @final
     def before_first(self, check: Callable[[], None]) -> None:

@@ -3,7 +3,7 @@
 import threading
 from dataclasses import dataclass, field
 
-from unembed.errors import CostLimitError
+from unembed.errors import CostLimitError, InputError
 
 __all__ = ["Meter"]
 
@@ -35,14 +35,20 @@ class Meter:
         return None if self.price is None else tokens * self.price / 1e6
 
     def reserve(self, tokens: int) -> None:
-        """Set tokens of a coming request aside; raises CostLimitError when they would pass `max_cost`."""
+        """Set tokens of a coming request aside; raises CostLimitError when they would pass `max_cost`.
+
+        Raises InputError for a limit without a price: nobody could say when it is reached.
+        """
         with self._lock:
-            wanted = self.dollars(self.tokens + self._reserved + tokens)
-            if self.max_cost is not None and wanted is not None and wanted > self.max_cost:
-                raise CostLimitError(
-                    f"the next request would bring the cost to about ${wanted:.4f}, and --max-cost is "
-                    f"${self.max_cost:g}: {self.queries} queries were answered and are kept; raise the limit to go on"
-                )
+            if self.max_cost is not None:
+                wanted = self.dollars(self.tokens + self._reserved + tokens)
+                if wanted is None:
+                    raise InputError("the cost is limited and the price isn't known; set the price too")
+                if not wanted <= self.max_cost:  # a limit of NaN allows nothing
+                    raise CostLimitError(
+                        f"the next request would bring the cost to about ${wanted:.4f}, and --max-cost is "
+                        f"${self.max_cost:g}; {self.queries} answers are cached: raise --max-cost to continue"
+                    )
             self._reserved += tokens
 
     def release(self, reserved: int) -> None:
@@ -51,10 +57,15 @@ class Meter:
             self._reserved -= reserved
 
     def spend(self, tokens: int, queries: int) -> None:
-        """Count an answered request."""
+        """Count a request that the service charges for, and the queries that it answered."""
         with self._lock:
             self.requests += 1
             self.tokens += tokens
+            self.queries += queries
+
+    def answer(self, queries: int) -> None:
+        """Count queries that came back whole from a request already counted."""
+        with self._lock:
             self.queries += queries
 
     def hit(self, queries: int) -> None:

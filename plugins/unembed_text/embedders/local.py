@@ -252,16 +252,18 @@ def from_bytes(signals: Tensor) -> list[str]:
     return [bytes(row).rstrip(b"\0").decode("utf-8", errors="replace") for row in signals.tolist()]
 
 
-def text_embedder(given: Any, device: torch.device) -> TextEmbedder:
+def text_embedder(given: Any, device: torch.device, dimension: int | None = None) -> TextEmbedder:
     """What `given` stands for: an embedder's name, a `TextEmbedder`, a sentence-transformers model, or a function.
 
-    The function takes a list of texts and returns vectors `[N, D]`. Raises InputError for what reads no texts.
+    The function takes a list of texts and returns vectors `[N, D]`. One that doesn't know its width is told `dimension`,
+    and isn't asked for it. Raises InputError for what reads no texts.
     """
     if isinstance(given, str):
         from unembed.registry.opening import load_embedder
 
         given = load_embedder(given, device=device)
     if isinstance(given, TextEmbedder):
+        given.expect(dimension)
         return given
     if not isinstance(given, Embedder) and hasattr(given, "encode") and hasattr(given, "tokenizer"):
         return SentenceTransformerEmbedder(given, name="sentence-transformers", device=device)

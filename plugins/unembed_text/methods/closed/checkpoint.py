@@ -94,7 +94,7 @@ def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device, embe
         raise CheckpointError(f"{folder}: embedder {name!r} has no tokens to write here; its method should be vec2text")
     inverter = build_inverter(manifest.name, network, own, shape.length)
     if embedder is not None:
-        inverter.embedder = OverTexts(text_embedder(embedder, device), inverter.codec.decode)
+        inverter.embedder = OverTexts(text_embedder(embedder, device, own.dimension), inverter.codec.decode)
     return inverter
 
 

@@ -120,7 +120,7 @@ def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device, embe
     shape = network_config(PairShape, manifest, folder)
     pair = load_pair(manifest.config, load_checkpoint(folder, manifest)[1], device, folder)
     stored_for(device, pair, exact=True)  # now that nothing else holds the tensors
-    texts = text_embedder(manifest.embedder.name if embedder is None else embedder, device)
+    texts = text_embedder(manifest.embedder.name if embedder is None else embedder, device, shape.dimension)
     reader = read_tokenizer(str(folder / "reader")) if (folder / "reader").is_dir() else None
     tokenizer = read_tokenizer(str(folder / "tokenizer"))
     return build_inverter(manifest.name, pair, tokenizer, texts, shape.tokens, reader)
