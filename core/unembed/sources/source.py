@@ -100,7 +100,8 @@ def _checked(batch: RecordBatch) -> RecordBatch:
     if batch.deleted is None:
         batch = replace(batch, deleted=np.zeros(len(batch), bool))
     finite: NDArray[np.bool_] = np.isfinite(batch.vectors).all(axis=1)
-    good = finite & batch.vectors.any(axis=1)
+    nonzero: NDArray[np.bool_] = batch.vectors.any(axis=1)
+    good = finite & nonzero
     if good.all():
         return batch
     bad = [

@@ -255,8 +255,8 @@ def from_bytes(signals: Tensor) -> list[str]:
 def text_embedder(given: Any, device: torch.device, dimension: int | None = None) -> TextEmbedder:
     """What `given` stands for: an embedder's name, a `TextEmbedder`, a sentence-transformers model, or a function.
 
-    The function takes a list of texts and returns vectors `[N, D]`. One that doesn't know its width is told `dimension`,
-    and isn't asked for it. Raises InputError for what reads no texts.
+    The function takes a list of texts and returns vectors `[N, D]`. Told the `dimension`, it isn't asked for it.
+    Raises InputError for what reads no texts.
     """
     if isinstance(given, str):
         from unembed.registry.opening import load_embedder
