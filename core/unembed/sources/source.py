@@ -99,9 +99,8 @@ def _checked(batch: RecordBatch) -> RecordBatch:
     """The batch without the rows whose vector can't be one."""
     if batch.deleted is None:
         batch = replace(batch, deleted=np.zeros(len(batch), bool))
-    finite: NDArray[np.bool_] = np.isfinite(batch.vectors).all(axis=1)
-    nonzero: NDArray[np.bool_] = batch.vectors.any(axis=1)
-    good = finite & nonzero
+    finite = np.logical_and.reduce(np.isfinite(batch.vectors), axis=1)
+    good: NDArray[np.bool_] = finite & np.logical_or.reduce(batch.vectors != 0, axis=1)
     if good.all():
         return batch
     bad = [
