@@ -182,7 +182,7 @@ def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device) -> I
     _, tensors = load_checkpoint(folder)
     network = build_network(manifest.config)
     missing, unexpected = network.load_state_dict(tensors, strict=False)
-    missing = [key for key in missing if key not in _ALIASES]
+    missing = [key for key in missing if key not in _ALIASES | _LATER]
     if missing or unexpected:
         raise CheckpointError(f"{folder}: missing tensors {missing}, unexpected {unexpected}")
     network.to(device).eval()
@@ -196,6 +196,7 @@ def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device) -> I
 
 
 _ALIASES = frozenset({"t5.encoder.embed_tokens.weight", "t5.decoder.embed_tokens.weight"})
+_LATER = frozenset({"noise.weight"})  # which older checkpoints lack: it begins as zeros
 
 
 def _own_tensors(network: InversionNetwork) -> dict[str, Tensor]:

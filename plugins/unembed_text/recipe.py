@@ -20,13 +20,15 @@ from unembed_text.embedders import LocalEmbedder
 from unembed_text.generation import nearby, sample
 from unembed_text.inverters import build_inverter, build_network, save_network
 from unembed_text.pretrained import read_t5
+from unembed_text.roughness import roughened
 from unembed_text.vocabulary import transplant
 
 __all__ = ["TextRecipe", "TextRecipeConfig"]
 
 # Attention for short texts; cuDNN's, torch's first choice on an H100, takes twice as long for them.
 SHORT = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-AT_ONCE = 16_384  # hypotheses written in one go: enough to keep a GPU busy
+AT_ONCE = 16_384  # hypotheses of up to LENGTH tokens written in one go: enough to keep a GPU busy
+LENGTH = 32
 
 
 class TextRecipeConfig(TextsConfig):
@@ -34,8 +36,10 @@ class TextRecipeConfig(TextsConfig):
 
     start: str = Field(description="a T5 (folder or hub id), or a text checkpoint to go on from")
     longest: int = Field(32, ge=1, description="tokens of the longest window")
-    length: int = Field(40, ge=1, description="most tokens that the inverter writes")
+    length: int | None = Field(None, ge=1, description="most tokens that the inverter writes: as the start says, or 40")
     near: float = Field(0.0, ge=0, lt=1, description="share of first hypotheses made from the text itself")
+    rough: float = Field(0.0, ge=0, le=1, description="share of targets with noise, or rounded")
+    untold: float = Field(0.1, ge=0, le=1, description="share of targets, if some are rough, of which it isn't told")
     positions: int = 8
     hidden: int = 1024
     student: int = Field(0, ge=0, description="layers of a student of the black box, by which edits are chosen")
@@ -43,6 +47,8 @@ class TextRecipeConfig(TextsConfig):
 
 class TextRecipe(Recipe):
     """See `Recipe`; built from a config's `[recipe]` table."""
+
+    reads_all = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = config = parse(TextRecipeConfig, dict(options), "[recipe]")
@@ -76,7 +82,9 @@ class TextRecipe(Recipe):
             manifest, weights = load_checkpoint(Path(options.start))
             config = manifest.config
             t5 = {**config["t5"], "dropout_rate": options.dropout}
-            return {**config, "t5": t5, "student": options.student or config.get("student", 0)}, weights
+            length = options.length or config["length"]
+            student = options.student or config.get("student", 0)
+            return {**config, "t5": t5, "length": length, "student": student}, weights
         t5, weights, pieces = read_t5(options.start)
         tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
         shared, head = transplant(tokens, pieces, weights.pop("shared.weight"), weights.pop("lm_head.weight"))
@@ -98,13 +106,19 @@ class TextRecipe(Recipe):
             "positions": options.positions,
             "hidden": options.hidden,
             "special": special,
-            "length": options.length,
+            "length": options.length or 40,
             "student": options.student,
         }
         return config, {f"t5.{key}": value for key, value in weights.items()}
 
     def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
         return self.windows.batches(count, generator)
+
+    def observe(self, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        options = self.options
+        if not options.rough:
+            return target, None
+        return roughened(target, share=options.rough, untold=options.untold, generator=generator)
 
     def propose(
         self,
@@ -113,12 +127,13 @@ class TextRecipe(Recipe):
         embedding: Tensor | None,
         signals: Tensor,
         generator: torch.Generator,
+        noise: Tensor | None = None,
     ) -> Tensor:
-        parts = (target, signals, *((hypothesis, embedding) if hypothesis is not None else ()))
+        rows = max(1, AT_ONCE * LENGTH // max(LENGTH, signals.shape[1]))
+        given = (target, signals, hypothesis, embedding, noise)
+        parts = zip(*([None] * -(-len(target) // rows) if x is None else x.split(rows) for x in given), strict=True)
         self.network.eval()
-        made = [
-            self._propose(*rows, generator=generator) for rows in zip(*(x.split(AT_ONCE) for x in parts), strict=True)
-        ]
+        made = [self._propose(*part, generator=generator) for part in parts]
         self.network.train()
         return torch.cat(made)
 
@@ -126,14 +141,15 @@ class TextRecipe(Recipe):
         self,
         target: Tensor,
         signals: Tensor,
-        hypothesis: Tensor | None = None,
-        embedding: Tensor | None = None,
+        hypothesis: Tensor | None,
+        embedding: Tensor | None,
+        noise: Tensor | None,
         *,
         generator: torch.Generator,
     ) -> Tensor:
         # A third greedy, the rest up to temperature 1: what a beam holds, and what unseen texts look like.
         warmth = torch.rand(len(target), device=target.device, generator=generator).mul_(1.5).sub_(0.5).clamp_min_(0)
-        states, mask = self.network.encode(target, hypothesis, embedding)
+        states, mask = self.network.encode(target, hypothesis, embedding, noise)
         near = round(self.options.near * len(target)) if hypothesis is None else 0
         far = slice(near, None)
         length = signals.shape[1]
@@ -158,12 +174,12 @@ class TextRecipe(Recipe):
         self.quick.compile_layers()
 
     def inverter(self) -> Inverter:
-        return build_inverter(self.options.name, self.network, self.embedder, self.options.length)
+        return build_inverter(self.options.name, self.network, self.embedder, self.config["length"])
 
     def held_out(self) -> list[tuple[str, list[Any]]]:
         codec = self.inverter().codec
         passages = [text for path in self.options.validation for text in read_passages(path)]
-        lengths = [length for length in (8, 16, 32) if length <= self.options.longest]
+        lengths = [length for length in (8, 16, 32) if length <= self.windows.tops[-1]]
         return [
             (f"{length}", codec.decode(codec.first(passages, length)[: self.options.held_out])) for length in lengths
         ]

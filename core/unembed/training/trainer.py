@@ -42,6 +42,7 @@ class Example(NamedTuple):
     signals: Tensor
     hypothesis: Tensor | None = None
     embedding: Tensor | None = None
+    noise: Tensor | None = None
 
 
 class Trainer:
@@ -56,8 +57,8 @@ class Trainer:
         self.accelerator = Accelerator(
             mixed_precision=config.precision,
             cpu=recipe.embedder.device.type == "cpu",
-            # First guesses leave the parameters that read hypotheses unused.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+            # First guesses may leave the parameters that read hypotheses unused.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=not recipe.reads_all)],
         )
         inner = optimizer(recipe.network.parameters(), rate=config.rate, weight_decay=config.weight_decay)
         self.network, self.optimizer = self.accelerator.prepare(recipe.network, inner)
@@ -67,6 +68,7 @@ class Trainer:
         self.writing = float("inf")  # seconds that the last round's hypotheses took
         self.pace = 0.0  # seconds a step of the last round, to place a step in time before the device is done
         self.state_file = config.output / "state.pt"
+        self.held = resume and (config.output / "held").exists()
         if resume and self.state_file.exists():
             self._load()
 
@@ -78,6 +80,7 @@ class Trainer:
             self.recipe.compile()
         start, last_saved, last_measured = self.seconds, self.step, self.step
         while self._progress() < 1:
+            self._hold()
             self._round()
             spent = self._agreed(time.monotonic() - began)
             self.seconds = start + spent
@@ -109,7 +112,7 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = config.rate * group["scale"] * factor
             with self.accelerator.autocast():
-                loss = self.network(*example)
+                loss = self.network(*example[:4], **_told(example.noise))
             self.accelerator.backward(loss)
             self.accelerator.clip_grad_norm_(self.network.parameters(), config.clip)
             self.optimizer.step()
@@ -171,22 +174,34 @@ class Trainer:
         for _, batches in sorted(groups.items()):
             sizes = [len(signals) for signals in batches]
             signals = torch.cat(batches).to(recipe.embedder.device)
-            target = recipe.embed(signals)
-            parts = [target, signals]
+            target, told = recipe.observe(recipe.embed(signals), noise)
+            more = _told(told)
+            parts = {"target": target, "signals": signals, **more}
             hypothesis: Tensor | None = None
             embedding: Tensor | None = None
             for done in range(depth + 1):
-                examples += [Example(*rows) for rows in zip(*(torch.split(x, sizes) for x in parts), strict=True)]
+                rows = zip(*(torch.split(x, sizes) for x in parts.values()), strict=True)
+                examples += [Example(**dict(zip(parts, row, strict=True))) for row in rows]
                 if done < depth:
                     with torch.no_grad(), self.accelerator.autocast():
-                        hypothesis = recipe.propose(target, hypothesis, embedding, signals, noise)
+                        hypothesis = recipe.propose(target, hypothesis, embedding, signals, noise, **more)
                     embedding = recipe.embed(hypothesis)
-                    parts = [target, signals, hypothesis, embedding]
+                    parts |= {"hypothesis": hypothesis, "embedding": embedding}
         self.writing = time.monotonic() - began
         examples.sort(key=lambda example: example.hypothesis is not None)
         shared = torch.Generator().manual_seed(hash((self.config.seed, self.step)) % 2**62)
         order = torch.randperm(len(examples), generator=shared).tolist()
         return [examples[index] for index in order[:count]]
+
+    def _hold(self) -> None:
+        """Save what training goes on from another time, right before the first round in which the rate falls."""
+        config, folder = self.config, self.config.output / "held"
+        count = min(config.round_steps, config.steps - self.step)
+        then = max(self._progress(ahead=count * self.pace), (self.step + count) / config.steps)
+        if config.keep_held and then > 1 - config.decay and not self.held and self.accelerator.is_main_process:
+            self.recipe.save(folder, self._training(), {})
+            self.held = True
+            self.on_event("held", self.step, {"folder": str(folder)})
 
     def _evaluate(self) -> None:
         if not self.accelerator.is_main_process:
@@ -218,15 +233,17 @@ class Trainer:
         temporary = self.state_file.with_suffix(".tmp")
         torch.save(state, temporary)
         os.replace(temporary, self.state_file)
-        training = {
+        self.recipe.save(self.config.output / "checkpoint", self._training(), {})
+        self.on_event("saved", self.step, {"folder": str(self.config.output)})
+
+    def _training(self) -> dict[str, Any]:
+        return {
             "steps": self.step,
             "examples": self.examples,
             "seconds": round(self.seconds),
             "device": _device_name(self.recipe.embedder.device),
             "config": self.config.model_dump(mode="json"),
         }
-        self.recipe.save(self.config.output / "checkpoint", training, {})
-        self.on_event("saved", self.step, {"folder": str(self.config.output)})
 
     def _load(self) -> None:
         state = torch.load(self.state_file, map_location="cpu", weights_only=True)
@@ -234,6 +251,10 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.examples, self.seconds = state["step"], state["examples"], state["seconds"]
         log.info("resumed at step %d of %s", self.step, Path(self.state_file))
+
+
+def _told(noise: Tensor | None) -> dict[str, Tensor]:
+    return {} if noise is None else {"noise": noise}
 
 
 def _device_name(device: torch.device) -> str:
