@@ -132,7 +132,7 @@ class _View:
         return {**given, **dict(zip(("TQ", "TK"), sides, strict=True)), "D": self.head}
 
     def layout(self) -> dict[str, int]:
-        """Of the backward pass: with long tiles the next rows aren't fetched meanwhile, which shared memory can't hold."""
+        """Of the backward pass: long tiles fill shared memory, so the next rows aren't fetched meanwhile."""
         return {"num_warps": 8, "num_stages": 1} if max(self.queries, self.keys) > DEEP else {}
 
 

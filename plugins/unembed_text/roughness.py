@@ -10,9 +10,7 @@ LEAST, MOST = 5e-4, 3e-2  # noise that training adds
 ROUNDED = 0.3  # share of rough vectors that are rounded, half of them to 8 bits and half to 2 or 3 decimals
 
 
-def roughened(
-    vectors: Tensor, *, share: float, untold: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def roughened(vectors: Tensor, *, share: float, untold: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Unit vectors `[N, D]` of which about `share` are rough now, and the noise of each `[N]`.
 
     Noise is the standard deviation of a value's error: 0 of those that are exact, NaN of about `untold` of all.

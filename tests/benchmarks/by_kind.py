@@ -24,12 +24,12 @@ import unembed
 from unembed_text.codec import TextCodec
 from unembed_text.network import InversionNetwork
 
-AT_ONCE = 216  # texts searched for together
-COMMON = frozenset(
-    "the a an of to and in is it that for on with as was are be this by at or from have has had not but they his her he"
-    " she you i we their its were been will would can could if so do does did no there what which who when them then"
-    " than our your my me him us all any more about into out up one also may must".split()
-)
+AT_ONCE = 108  # texts searched for together
+WORDS = """the a an of to and in is it that for on with as was are be this by at or from have has had not but they his
+her
+he she you i we their its were been will would can could if so do does did no there what which who when them then than
+our your my me him us all any more about into out up one also may must"""
+COMMON = frozenset(WORDS.split())
 
 
 def content(original: str, found: str) -> float | None:
@@ -51,7 +51,11 @@ def kinds_of(path: Path, whole: bool) -> dict[str, list[str]]:
 
 def chosen(codec: TextCodec, kinds: dict[str, list[str]], tokens: int, count: int) -> list[tuple[str, torch.Tensor]]:
     """The first `tokens` of `count` passages of each kind that has so many, kinds by turns."""
-    rows = {kind: codec.first(passages[: 100 * count], tokens)[:count] for kind, passages in kinds.items()}
+    rows = {}
+    for kind, passages in kinds.items():
+        some = passages[: 100 * count]
+        long = [text for text, length in zip(some, codec.lengths(some), strict=True) if length >= tokens]
+        rows[kind] = codec.first(long[:count], tokens) if long else []
     return [(kind, rows[kind][index]) for index in range(count) for kind in rows if len(rows[kind]) == count]
 
 

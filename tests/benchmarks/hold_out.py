@@ -1,6 +1,6 @@
 """Hold a tenth of texts out of training, by a hash of each: the same ones in any order, beside any others.
 
-    hold_out.py OUT FILE.parquet …    # OUT/FILE.parquet without them, and OUT/held-out.parquet (columns `text`, `source`)
+    hold_out.py OUT FILE.parquet …    # FILE.parquet in OUT without them, and held-out.parquet (text, source)
 
 Standard library and pyarrow.
 """

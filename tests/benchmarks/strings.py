@@ -14,6 +14,8 @@ from collections.abc import Callable
 import pyarrow
 import pyarrow.parquet
 
+MONTHS = "January February March April May June July August September October November December"
+
 
 def shaped(draw: random.Random) -> str:
     """A code of a random shape, as `AB-4711/x9`."""
@@ -35,7 +37,7 @@ def date(draw: random.Random) -> str:
     """A date or a time as it is written somewhere."""
     y, m, d = draw.randint(1960, 2030), draw.randint(1, 12), draw.randint(1, 28)
     h, n = draw.randint(0, 23), draw.randint(0, 59)
-    name = "January February March April May June July August September October November December".split()[m - 1]
+    name = MONTHS.split()[m - 1]
     forms = f"{y}-{m:02}-{d:02}", f"{d}/{m}/{y}", f"{m:02}/{d:02}/{y % 100:02}", f"{d} {name} {y}", f"{name} {d}, {y}"
     return draw.choice([*forms, f"{h:02}:{n:02}", f"{h % 12 or 12}:{n:02} {'ap'[h > 11]}m", f"{d} {name[:3]}"])
 

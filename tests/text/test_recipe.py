@@ -140,7 +140,9 @@ def test_a_checkpoint_without_the_noise_s_weights_opens_as_before(make, small_ch
     manifest["tensors"] = {name: x for name, x in manifest["tensors"].items() if not name.startswith("noise.")}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     vectors = make().embedder.embed(batch(make()))[:2]
-    older, now = (unembed.load(path, device="cpu").invert(vectors, steps=1, beam=2) for path in (folder, small_checkpoint))
+    older, now = (
+        unembed.load(path, device="cpu").invert(vectors, steps=1, beam=2) for path in (folder, small_checkpoint)
+    )
     assert older.objects == now.objects
     assert not make(start=str(folder)).network.noise.weight.any()
 

@@ -30,7 +30,7 @@ def test_noise_is_the_standard_deviation_of_a_value_s_error(made) -> None:
 
 
 def test_some_rough_vectors_are_rounded(made) -> None:
-    vectors, rough, noise = made
+    _, rough, _ = made
     scaled = rough / rough.abs().amax(1, keepdim=True) * 127
     eight = ((scaled - scaled.round()).abs() < 1e-3).all(1)
     decimals = ((rough * 1e3 - (rough * 1e3).round()).abs() < 1e-3).all(1)
