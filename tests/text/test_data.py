@@ -2,6 +2,8 @@
 
 from itertools import pairwise
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 
@@ -99,3 +101,46 @@ def test_batches_of_each_range_are_as_many_as_its_share_says_in_any_process(make
         lengths = [batch.shape[1] for batch in windows.batches(24, torch.Generator().manual_seed(seed))]
         counts = [lengths.count(length) for length in (2, 4, 6, 8)]
         assert counts[1] == 0 and all(abs(a - b) <= 1 for a, b in zip(counts, [3, 0, 6, 15], strict=True))
+
+
+@pytest.fixture
+def labelled(codec, tmp_path):
+    path, plain = tmp_path / "texts.parquet", tmp_path / "plain.txt"
+    rows = [("aa aa aa aa", "a/one")] * 90 + [("bb bb bb bb", "b")] * 8 + [("cc cc cc cc", "c/x")] * 2
+    table = pyarrow.table({"text": [text for text, _ in rows], "source": [source for _, source in rows]})
+    pyarrow.parquet.write_table(table, path)
+    plain.write_text("dd dd dd dd")
+
+    def read(**changes) -> Windows:
+        common = {"name": "x", "embedder": "x", "train": [path, plain], "validation": [path], "device": "cpu"}
+        config = TextsConfig(**common, seed=0, anywhere=0.3, batch_tokens=20_000, **changes)
+        return read_windows(config, codec.tokenizer, longest=4)
+
+    return read
+
+
+def test_kinds_are_drawn_by_size_unless_told_otherwise(labelled, codec) -> None:
+    names = [codec.tokenizer.convert_tokens_to_ids(name) for name in ("aa", "bb", "cc", "dd")]
+
+    def shares(**changes) -> list[float]:
+        first = torch.cat([batch[:, 0] for batch in draw(labelled(**changes), 8)])
+        return [(first == name).float().mean().item() for name in names]
+
+    for changes, wanted in (
+        ({}, [90, 8, 2, 1]),
+        ({"balance": 0.5}, [90**0.5, 8**0.5, 2**0.5, 1]),
+        ({"balance": 0.0, "portions": {"c": 0.7}}, [0.1, 0.1, 0.7, 0.1]),
+    ):
+        assert shares(**changes) == pytest.approx([x / sum(wanted) for x in wanted], abs=0.03)
+
+
+def test_portions_name_kinds_that_are_there(labelled) -> None:
+    with pytest.raises(ConfigError, match=r"portions of \['news'\].*'a', 'b', 'c', 'plain'"):
+        labelled(portions={"news": 0.5})
+
+
+def test_ranges_of_lengths_may_differ(make) -> None:
+    found = {batch.shape[1] for batch in draw(make(shares=[1, 1, 1], tops=[2, 3, 8]))}
+    assert found == {2, 3, 8}
+    with pytest.raises(ConfigError, match="one for each of the shares"):
+        make(tops=[4, 4])

@@ -16,7 +16,7 @@ from unembed_text.kernels.decoding import append, beam_attention, likeliest, log
 torch.manual_seed(0)
 device = "cuda" if torch.cuda.is_available() else "cpu"
 heads, width = 3, 16
-cases = (9, 9, True, True), (33, 33, True, False), (5, 40, False, True), (17, 8, False, True)
+cases = (9, 9, True, True), (33, 33, True, False), (5, 40, False, True), (17, 8, False, True), (70, 100, False, True)
 for queries, keys, own, masked in cases:
     joint = torch.randn(19, queries, (3 if own else 1) * heads * width, device=device, requires_grad=True)
     pair = None if own else torch.randn(19, keys, 2 * heads * width, device=device, requires_grad=True)

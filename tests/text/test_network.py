@@ -267,3 +267,28 @@ def test_a_late_count_of_rows_changes_no_search(network, batch, sampled, monkeyp
     assert len(set(lengths)) > 1 and max(lengths) < 60  # rows end, one after the other
     request.getfixturevalue("counted_late")
     assert torch.equal(beam_search(network, *states, beams=4, length=60, sampled=sampled), wanted)
+
+
+def test_noise_is_told_once_training_has_learned_what_it_means(network, batch) -> None:
+    noise = torch.tensor([0.0, 0.01, torch.nan, 0.02, 0.0])
+    given = batch["target"], batch["hypothesis"], batch["embedding"]
+    with torch.no_grad():
+        plain, *_ = network.encode(*given)
+        assert torch.equal(network.encode(*given, noise)[0], plain)
+        network.noise.weight.normal_()
+        told = network.encode(*given, noise)[0]
+        network.noise.weight.zero_()
+    same = [torch.equal(a, b) for a, b in zip(told, plain, strict=True)]
+    assert same == [True, False, False, False, True]
+
+
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("corrected", [False, True])
+def test_a_loss_has_a_gradient_for_every_parameter(network, batch, told, corrected) -> None:
+    given = batch if corrected else {name: batch[name] for name in ("target", "signals")}
+    loss = network(**given, noise=torch.full((5,), 0.01) if told else None)
+    network.zero_grad()
+    loss.backward()
+    assert all(weight.grad is not None for weight in network.parameters())
+    with torch.no_grad():
+        assert torch.isclose(loss, network(**given))

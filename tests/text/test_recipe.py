@@ -1,7 +1,11 @@
 """The text recipe on a toy-sized network: what it starts from, and the hypotheses that it proposes."""
 
+import json
+import shutil
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import unembed
 import unembed_text.methods.closed.recipe as recipe_module
@@ -112,3 +116,37 @@ def test_a_student_begins_as_the_encoder_and_goes_into_the_checkpoint(make, tmp_
     edited = inverter.editor.correct(vectors, hypothesis, inverter.embedder.embed(hypothesis), 5)
     assert edited.shape == (2, 5, hypothesis.shape[1])
     assert len({tuple(row) for row in edited[0].tolist()}) > 1
+
+
+def test_targets_are_roughened_if_asked_and_go_with_their_noise(make) -> None:
+    made, signals = make(rough=0.5, untold=0.0), batch(make())
+    vectors, generator = made.embed(signals), torch.Generator().manual_seed(0)
+    assert make().observe(vectors, generator) == (vectors, None)
+    target, noise = made.observe(vectors, generator)
+    assert ((target == vectors).all(1) == (noise == 0)).all() and 0 < (noise > 0).sum() < len(noise)
+    hypothesis = made.propose(target, None, None, signals, generator, noise=noise)
+    found = made.propose(target, hypothesis, made.embed(hypothesis), signals, generator, noise=noise)
+    assert found.shape == signals.shape
+    made.network(target, signals, found, made.embed(found), noise=noise).backward()
+    assert made.network.noise.weight.grad.abs().sum() > 0
+
+
+def test_a_checkpoint_without_the_noise_s_weights_opens_as_before(make, small_checkpoint, tmp_path) -> None:
+    folder = shutil.copytree(small_checkpoint, tmp_path / "older")
+    for path in folder.glob("*.safetensors"):
+        kept = {name: value for name, value in load_file(path).items() if not name.startswith("noise.")}
+        save_file(kept, path, {"format": "pt"})
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["tensors"] = {name: x for name, x in manifest["tensors"].items() if not name.startswith("noise.")}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    vectors = make().embedder.embed(batch(make()))[:2]
+    older, now = (
+        unembed.load(path, device="cpu").invert(vectors, steps=1, beam=2) for path in (folder, small_checkpoint)
+    )
+    assert older.objects == now.objects
+    assert not make(start=str(folder)).network.noise.weight.any()
+
+
+def test_the_longest_text_written_is_the_start_s_unless_given(make) -> None:
+    assert make().config["length"] == make().inverter().corrector.length == 12
+    assert make(length=20).config["length"] == 20

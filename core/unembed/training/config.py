@@ -22,6 +22,7 @@ class TrainConfig(Config):
     rate: float = Field(1e-2, gt=0, description="step size relative to each tensor's RMS")
     warmup: int = Field(300, ge=1)
     decay: float = Field(0.3, ge=0, le=1, description="share of the steps over which the rate falls to zero")
+    keep_held: bool = Field(False, description="save weights in `held/`, to go on from, before the rate falls")
     weight_decay: float = Field(0.0, ge=0)
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
     guess_steps: int = Field(2_000, ge=0, description="steps of first guesses alone, before corrections")

@@ -17,11 +17,14 @@ class Recipe(ABC):
     """One method's side of training.
 
     `network(target, signals, hypothesis, embedding)` returns the mean loss of a batch; with no hypothesis
-    it is the hypothesizer's loss, with one the corrector's.
+    it is the hypothesizer's loss, with one the corrector's. `noise=` goes with them where `observe` tells any.
+    `reads_all` says that each batch has a gradient for every parameter, so that several processes needn't look for
+    those that have none.
     """
 
     network: nn.Module
     embedder: Embedder
+    reads_all: bool = False
 
     @abstractmethod
     def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
@@ -30,6 +33,13 @@ class Recipe(ABC):
     def embed(self, signals: Tensor) -> Tensor:
         """The black box as training asks it: a plugin may trade some of its precision for speed."""
         return self.embedder.embed(signals)
+
+    def observe(self, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Embeddings `[N, D]` as training shows them to the network, such as with noise, and what it is told of that.
+
+        What it is told, a row each, is given as `noise` to the network and to `propose`; None is nothing.
+        """
+        return target, None
 
     def scalars(self) -> dict[str, float]:
         """More to log of the steps since it was last asked, as the parts of a loss."""

@@ -43,6 +43,7 @@ class Example(NamedTuple):
     signals: Tensor
     hypothesis: Tensor | None = None
     embedding: Tensor | None = None
+    noise: Tensor | None = None
 
 
 class Trainer:
@@ -57,8 +58,8 @@ class Trainer:
         self.accelerator = Accelerator(
             mixed_precision=config.precision,
             cpu=recipe.embedder.device.type == "cpu",
-            # First guesses leave the parameters that read hypotheses unused.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+            # First guesses may leave the parameters that read hypotheses unused.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=not recipe.reads_all)],
         )
         inner = optimizer(recipe.network.parameters(), rate=config.rate, weight_decay=config.weight_decay)
         self.network, self.optimizer = self.accelerator.prepare(recipe.network, inner)
@@ -71,6 +72,7 @@ class Trainer:
         self.pace = 0.0  # seconds a step of the last round, to place a step in time before the device is done
         self.output = Output(config.output)
         self.resumed = resume
+        self.held = resume and (config.output / "held").exists()
         if resume:
             self._load()
 
@@ -84,6 +86,7 @@ class Trainer:
         if self.resumed:
             self._complete()
         while self._progress() < 1:
+            self._hold()
             self._round()
             spent = self._agreed(time.monotonic() - began)
             self.seconds = start + spent
@@ -113,7 +116,7 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = config.rate * group["scale"] * factor
             with self.accelerator.autocast():
-                loss = self.network(*example)
+                loss = self.network(*example[:4], **_told(example.noise))
             self.accelerator.backward(loss)
             self.accelerator.clip_grad_norm_(self.network.parameters(), config.clip)
             self.optimizer.step()
@@ -180,22 +183,35 @@ class Trainer:
         for _, batches in sorted(groups.items()):
             sizes = [len(signals) for signals in batches]
             signals = torch.cat(batches).to(recipe.embedder.device)
-            target = recipe.embed(signals)
-            parts = [target, signals]
+            target, told = recipe.observe(recipe.embed(signals), noise)
+            more = _told(told)
+            parts = {"target": target, "signals": signals, **more}
             hypothesis: Tensor | None = None
             embedding: Tensor | None = None
             for done in range(depth + 1):
-                examples += [Example(*rows) for rows in zip(*(torch.split(x, sizes) for x in parts), strict=True)]
+                rows = zip(*(torch.split(x, sizes) for x in parts.values()), strict=True)
+                examples += [Example(**dict(zip(parts, row, strict=True))) for row in rows]
                 if done < depth:
                     with torch.no_grad(), self.accelerator.autocast():
-                        hypothesis = recipe.propose(target, hypothesis, embedding, signals, noise)
+                        hypothesis = recipe.propose(target, hypothesis, embedding, signals, noise, **more)
                     embedding = recipe.embed(hypothesis)
-                    parts = [target, signals, hypothesis, embedding]
+                    parts |= {"hypothesis": hypothesis, "embedding": embedding}
         self.writing = time.monotonic() - began
         examples.sort(key=lambda example: example.hypothesis is not None)
         shared = torch.Generator().manual_seed(hash((self.config.seed, self.step)) % 2**62)
         order = torch.randperm(len(examples), generator=shared).tolist()
         return [examples[index] for index in order[:count]]
+
+    def _hold(self) -> None:
+        """Save what training goes on from another time, right before the first round in which the rate falls."""
+        config, folder = self.config, self.config.output / "held"
+        count = min(config.round_steps, config.steps - self.step)
+        then = max(self._progress(ahead=count * self.pace), (self.step + count) / config.steps)
+        if config.keep_held and then > 1 - config.decay and not self.held and self.accelerator.is_main_process:
+            self.network.eval()  # for its self-test
+            self.recipe.save(folder, self._training())
+            self.held = True
+            self.on_event("held", self.step, {"folder": str(folder)})
 
     def _evaluate(self) -> None:
         """Measure on what is held out, if it is time to: every so often, and at the end."""
@@ -234,16 +250,18 @@ class Trainer:
         self._save_checkpoint()
 
     def _save_checkpoint(self) -> None:
-        training = {
+        self.network.eval()  # its self-test is what it reaches without dropout
+        self.recipe.save(self.output.checkpoint, self._training())
+        self.on_event("saved", self.step, {"folder": str(self.config.output)})
+
+    def _training(self) -> dict[str, Any]:
+        return {
             "steps": self.step,
             "examples": self.examples,
             "seconds": round(self.seconds),
             "device": _device_name(self.recipe.embedder.device),
             "config": self.config.model_dump(mode="json"),
         }
-        self.network.eval()  # its self-test is what it reaches without dropout
-        self.recipe.save(self.output.checkpoint, training)
-        self.on_event("saved", self.step, {"folder": str(self.config.output)})
 
     def _load(self) -> None:
         state = self.output.read_state()
@@ -271,6 +289,10 @@ class Trainer:
             else:
                 self._save_checkpoint()
         self._evaluate()
+
+
+def _told(noise: Tensor | None) -> dict[str, Tensor]:
+    return {} if noise is None else {"noise": noise}
 
 
 def _device_name(device: torch.device) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 __all__ = ["LONGEST", "fits", "fused_attention"]
 
 LONGEST = 128  # positions of a tile
+DEEP = 64  # positions of the longest tile of which several rows fit a multiprocessor's shared memory
 ROWS = 16  # rows whose bias gradients one program adds up
 
 
@@ -85,6 +86,7 @@ def _attention_backward(
         view.keys,
         ROWS=ROWS,
         **view.tiles(bias, mask),
+        **view.layout(),
     )
     return grads.joint, grads.pair, sums.sum(0) if bias.numel() else torch.empty_like(bias)
 
@@ -128,6 +130,10 @@ class _View:
         sides = (max(16, triton.next_power_of_2(side)) for side in (self.queries, self.keys))
         given = {"HAS_BIAS": bias.numel() > 0, "HAS_MASK": mask.numel() > 0}
         return {**given, **dict(zip(("TQ", "TK"), sides, strict=True)), "D": self.head}
+
+    def layout(self) -> dict[str, int]:
+        """Of the backward pass: long tiles fill shared memory, so the next rows aren't fetched meanwhile."""
+        return {"num_warps": 8, "num_stages": 1} if max(self.queries, self.keys) > DEEP else {}
 
 
 @triton.jit(do_not_specialize=["queries", "keys"])

@@ -1,9 +1,9 @@
-"""Training windows: one to `longest` tokens from sentence starts, and some from anywhere."""
+"""Training windows: one to `longest` tokens from sentence starts, and some from anywhere, mixed by kind of text."""
 
 import logging
 import os
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Mapping, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +33,9 @@ class TextsConfig(Config):
     shares: list[Annotated[float, Field(ge=0)]] = Field(
         [1, 1, 1, 1], min_length=1, description="of batches, for equal ranges of length"
     )
+    tops: list[int] | None = Field(None, description="longest window of each share's range, if they aren't equal")
+    balance: float = Field(1.0, ge=0, description="a kind of text is drawn as its sentences' number to this power")
+    portions: dict[str, float] = Field({}, description="shares of the windows of kinds that have one of their own")
     anywhere: float = Field(0.15, ge=0, le=1, description="share of windows that start anywhere, not at a sentence")
     spliced: float = Field(0.0, ge=0, le=1, description="share of windows that go on, from any token, with another's")
     batch_tokens: int = Field(8192, gt=0, le=10_000_000)
@@ -61,25 +64,47 @@ def read_windows(config: TextsConfig, tokenizer: Any, *, longest: int) -> "Windo
         if not path.exists():
             raise InputError(f"no file {path}, which [recipe] validation names")
     passages: list[str] = []
+    kinds: list[str] = []
     for path in config.train:
         log.info("reading %s", path)
-        passages += read_passages(path)
+        found = read_passages(path)
+        passages += found
+        kinds += _kinds(path, len(found)) if config.balance != 1 or config.portions else [""] * len(found)
+    if unknown := set(config.portions) - set(kinds):
+        raise ConfigError(f"portions of {sorted(unknown)}, of which there is no text; there is {sorted(set(kinds))}")
     # A launcher for several processes, such as torchrun, says so: each splits and draws from a share of its own.
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if len(passages) < processes:
         raise ConfigError(f"{len(passages)} passages are too few for {processes} processes, which take a share each")
-    passages = passages[rank::processes]
+    passages, kinds = passages[rank::processes], kinds[rank::processes]
     log.info("splitting %d passages into tokens", len(passages))
     return Windows(
         passages,
         tokenizer,
         longest=longest,
         shares=config.shares,
+        tops=config.tops,
         anywhere=config.anywhere,
         spliced=config.spliced,
         batch_tokens=config.batch_tokens,
         device=config.device,
+        kinds=kinds,
+        balance=config.balance,
+        portions=config.portions,
     )
+
+
+def _kinds(path: Path, count: int) -> list[str]:
+    """The kinds of a file's passages: their sources up to a slash, or for all the file's name."""
+    if path.suffix != ".parquet":
+        return [path.stem] * count
+    try:
+        sources = read_passages(path, column="source")
+    except InputError:  # the texts were read before: it has no such column
+        return [path.stem] * count
+    if len(sources) != count:
+        raise ConfigError(f"{path} has {count} texts and {len(sources)} sources; give each text its source, or none")
+    return [source.partition("/")[0] for source in sources]
 
 
 class Windows:
@@ -92,23 +117,34 @@ class Windows:
         *,
         longest: int,
         shares: Sequence[float],
+        tops: Sequence[int] | None = None,
         anywhere: float,
         spliced: float = 0.0,
         batch_tokens: int,
         device: torch.device | str = "cpu",
+        kinds: Sequence[str] | None = None,
+        balance: float = 1.0,
+        portions: Mapping[str, float] | None = None,
     ) -> None:
-        self.longest = longest
+        self.tops = [longest // len(shares) * (index + 1) for index in range(len(shares))] if tops is None else tops
+        if len(self.tops) != len(shares) or any(a >= b for a, b in pairwise([0, *self.tops])):
+            raise ConfigError(f"tops {self.tops} aren't {len(shares)} lengths that rise, one for each of the shares")
+        kinds = [""] * len(passages) if kinds is None else kinds
+        order = sorted(range(len(passages)), key=kinds.__getitem__)
+        passages = [passages[index] for index in order]
         self.shares = torch.tensor(shares, dtype=torch.float64)
         self.anywhere = anywhere
         self.spliced = spliced
         self.batch_tokens = batch_tokens
         self.pad = tokenizer.pad_token_id
         lengths: list[int] = []
+        filled: list[str] = []
         chunks: list[Tensor] = []
         for start in range(0, len(passages), 20_000):
             texts = list(passages[start : start + 20_000])
             rows = [row.ids for row in tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
             lengths += [len(row) for row in rows if row]
+            filled += [kinds[index] for index, row in zip(order[start : start + 20_000], rows, strict=True) if row]
             chunks.append(torch.from_numpy(np.fromiter(chain.from_iterable(rows), dtype=np.int32)))
         tokens, self.ends = torch.cat(chunks), torch.tensor(lengths).cumsum(0)
         stops = torch.tensor(tokenizer.convert_tokens_to_ids([".", "!", "?"]), dtype=torch.int32)
@@ -117,6 +153,15 @@ class Windows:
         first[0] = True
         first[self.ends[:-1]] = True
         self.starts = first.nonzero().squeeze(1)
+        # Where the tokens and the starts of each kind end, which lie together.
+        names, counts = np.unique(filled, return_counts=True)
+        token_ends = self.ends[torch.from_numpy(counts).cumsum(0) - 1]
+        self.spans = {"tokens": token_ends, "starts": torch.searchsorted(self.starts, token_ends)}
+        sizes = self.spans["starts"].diff(prepend=torch.zeros(1, dtype=torch.long)).double() ** balance
+        given = torch.tensor([(portions or {}).get(name, 0.0) for name in names.tolist()], dtype=torch.float64)
+        free = sizes.masked_fill(given > 0, 0.0)
+        self.kinds = names.tolist()
+        self.weights = given + free / free.sum().clamp_min(1e-9) * (1 - given.sum())
         self.tokens, self.ends, self.starts = tokens.to(device), self.ends.to(device), self.starts.to(device)
 
     def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
@@ -129,14 +174,14 @@ class Windows:
         return [self._batch(bucket, generator) for bucket in torch.searchsorted(ends, places).tolist()]
 
     def _batch(self, bucket: int, generator: torch.Generator) -> Tensor:
-        size = self.longest // len(self.shares)
-        top = size * (bucket + 1)
+        low, top = [0, *self.tops][bucket : bucket + 2]
         rows = max(1, self.batch_tokens // (top + 8) // 8 * 8)  # matrix units want sides that are multiples of 8
         # All randomness is the CPU generator's, so that every device draws the same windows.
-        pick = torch.randint(len(self.starts), (rows,), generator=generator)
-        free = torch.randint(len(self.tokens), (rows,), generator=generator)
+        kind = torch.multinomial(self.weights, rows, replacement=True, generator=generator)
+        pick = self._drawn("starts", kind, generator)
+        free = self._drawn("tokens", kind, generator)
         anywhere = torch.rand(rows, generator=generator) < self.anywhere
-        length = torch.randint(size * bucket + 1, top + 1, (rows,), generator=generator)
+        length = torch.randint(low + 1, top + 1, (rows,), generator=generator)
         pick, free, anywhere, length = (x.to(self.tokens.device) for x in (pick, free, anywhere, length))
         index, inside = self._window(torch.where(anywhere, free, self.starts[pick]), top)
         place = torch.arange(top, device=index.device)
@@ -149,6 +194,13 @@ class Windows:
             index, inside = torch.where(place < cut, index, other), torch.where(place < cut, inside, also)
         inside = (inside & (place < length[:, None])).cumprod(1).bool()
         return self.tokens[index].long().masked_fill(~inside, self.pad)
+
+    def _drawn(self, what: str, kind: Tensor, generator: torch.Generator) -> Tensor:
+        """One of the tokens or starts of each `kind` `[N]`."""
+        end = self.spans[what]
+        begin = torch.cat([end.new_zeros(1), end[:-1]])[kind]
+        share = torch.rand(len(kind), generator=generator, dtype=torch.float64)
+        return begin + (share * (end[kind] - begin)).long()
 
     def _window(self, start: Tensor, top: int) -> tuple[Tensor, Tensor]:
         """Places `[N, top]` of the tokens from `start` on, and whether they are of one passage."""

@@ -505,3 +505,43 @@ def test_several_processes_train_one_network_on_batches_of_their_own(tmp_path) -
     assert count == again == 2 * alone.examples
     assert kinds == others and len(set(kinds)) == 2 and kinds != sorted(kinds)
     assert same(one, two) and not same(one, weights(alone))
+
+
+def test_weights_are_kept_as_they_are_before_the_rate_falls(tmp_path) -> None:
+    seen, rates = [], {}
+
+    def on_event(kind, step, values):
+        seen.append((kind, step))
+        rates[step] = values.get("rate", rates.get(step))
+
+    trainer(tmp_path, decay=0.5, warmup=1, keep_held=True, save_every=8).run(on_event)
+    (held,) = [step for kind, step in seen if kind == "held"]
+    assert held == 20 and rates[20] == 1.0 and rates[24] < 1.0
+    manifest = json.loads((tmp_path / "held" / "manifest.json").read_text())
+    assert manifest["training"]["steps"] == 20
+    again = trainer(tmp_path, decay=0.5, keep_held=True, resume=True)
+    assert again.held and not trainer(tmp_path, decay=0.5, keep_held=True).held
+
+
+class Foggy(ToyRecipe):
+    """Shows embeddings with noise, and tells of it."""
+
+    def observe(self, target, generator):
+        return target + 0.1, torch.full_like(target[:, 0], 0.1)
+
+    def propose(self, target, hypothesis, embedding, signals, generator, noise):
+        self.heard.append(("propose", len(noise) == len(target)))
+        return super().propose(target, hypothesis, embedding, signals, generator)
+
+
+def test_what_training_shows_of_embeddings_is_told_beside_them(tmp_path) -> None:
+    recipe = Foggy({"device": "cpu", "seed": 0})
+    recipe.heard, forward = [], recipe.network.forward
+
+    def hearing(target, *rest, noise, **more):
+        recipe.heard.append(("network", bool((noise == 0.1).all()) and len(noise) == len(target)))
+        return forward(target, *rest, **more)
+
+    recipe.network.forward = hearing
+    Trainer(parse(TrainConfig, {**BASE, "output": tmp_path, "steps": 12, "depth": 2}, "test"), recipe).run()
+    assert {name for name, _ in recipe.heard} == {"propose", "network"} and all(fine for _, fine in recipe.heard)

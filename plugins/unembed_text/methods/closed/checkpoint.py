@@ -83,7 +83,7 @@ def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device, embe
     """Build the inverter of a text checkpoint; `embedder` is another way to its model, which is asked by text."""
     shape = network_config(ClosedShape, manifest, folder)
     _, tensors = load_checkpoint(folder, manifest)
-    check_fit(lambda: build_network(manifest.config), tensors, folder, aliases=_ALIASES.__contains__)
+    check_fit(lambda: build_network(manifest.config), tensors, folder, aliases=(_ALIASES | _LATER).__contains__)
     network = build_network(manifest.config)
     network.load_state_dict(tensors, strict=False)
     network.to(device).eval()
@@ -99,6 +99,7 @@ def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device, embe
 
 
 _ALIASES = frozenset({"t5.encoder.embed_tokens.weight", "t5.decoder.embed_tokens.weight"})
+_LATER = frozenset({"noise.weight"})  # older checkpoints lack it: it begins as zeros
 
 
 def _own_tensors(network: InversionNetwork) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ from unembed_text.decoder.attention import grow, split_heads
 from unembed_text.decoder.blocks import Weights, folded, joined, norm, weights_of
 from unembed_text.decoder.cache import Cache
 from unembed_text.decoder.graphs import Follow, Pairs, Recordings, records
+from unembed_text.decoder.roughness import features
 
 __all__ = ["InversionNetwork", "Projection", "Special", "T5Network", "stored_for"]
 
@@ -53,8 +54,9 @@ class Projection(nn.Module):
         nn.init.zeros_(self.enter.bias)
         nn.init.zeros_(self.leave.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.leave(F.gelu(self.enter(x))).unflatten(-1, (self.positions, -1))
+    def forward(self, x: Tensor, told: Tensor | None = None) -> Tensor:
+        entered = self.enter(x)
+        return self.leave(F.gelu(entered if told is None else entered + told)).unflatten(-1, (self.positions, -1))
 
 
 class T5Network(nn.Module, ABC):
@@ -143,10 +145,13 @@ class T5Network(nn.Module, ABC):
         embedding: Tensor | None = None,
     ) -> Tensor:
         """Mean cross-entropy in nats a token (the end counts as one) of `signals` `[N, L]`."""
+        return self.loss(*self.encode(target, hypothesis, embedding), signals)
+
+    def loss(self, states: Tensor, mask: Tensor, signals: Tensor) -> Tensor:
+        """What `forward` gives, from what `encode` does."""
         lengths = (signals != self.special.pad).sum(1, keepdim=True)
         labels = torch.cat([signals, torch.full_like(signals[:, :1], self.special.pad)], 1)
         labels = labels.scatter(1, lengths, self.special.end)
-        states, mask = self.encode(target, hypothesis, embedding)
         return self.token_loss(self.read(states, mask, signals), self.t5.lm_head.weight, labels, self.special.pad)
 
     def read(self, states: Tensor, mask: Tensor, signals: Tensor) -> Tensor:
@@ -317,12 +322,19 @@ class InversionNetwork(T5Network):
         self.target = Projection(dimension, hidden, positions, width)
         self.hypothesis = Projection(dimension, hidden, positions, width)
         self.difference = Projection(dimension + 1, hidden, positions, width)
+        self.noise = nn.Linear(2, hidden, bias=False)
+        nn.init.zeros_(self.noise.weight)  # as if every target were exact, until training says otherwise
 
-    def encode(self, target: Tensor, hypothesis: Tensor | None, embedding: Tensor | None) -> tuple[Tensor, Tensor]:
-        """See `T5Network.encode`."""
+    def encode(
+        self, target: Tensor, hypothesis: Tensor | None, embedding: Tensor | None, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See `T5Network.encode`; `noise` `[N]` is the standard deviation of the error of a unit target's values.
+
+        NaN is an unknown one; without `noise` all targets are exact.
+        """
         unit = target.shape[-1] ** 0.5
         target = F.normalize(target, dim=-1)
-        parts = [self.target(target * unit)]
+        parts = [self.target(target * unit, None if noise is None else self.noise(features(noise)))]
         if hypothesis is not None and embedding is not None:
             embedding = F.normalize(embedding, dim=-1)
             gap = target - embedding
@@ -340,9 +352,15 @@ class InversionNetwork(T5Network):
         signals: Tensor,
         hypothesis: Tensor | None = None,
         embedding: Tensor | None = None,
+        noise: Tensor | None = None,
     ) -> Tensor:
-        """See `T5Network.forward`; with a student, 1 − cosine of its answer is added."""
-        loss = super().forward(target, signals, hypothesis, embedding)
+        """See `T5Network.forward` and `encode`; with a student, 1 − cosine of its answer is added."""
+        loss = self.loss(*self.encode(target, hypothesis, embedding, noise), signals)
+        # A gradient of each parameter at each step, if only of zeros: several processes needn't look which have none.
+        unread = [] if noise is not None else [self.noise]
+        unread += [] if hypothesis is not None else [self.hypothesis, self.difference]
+        if unread and torch.is_grad_enabled():
+            loss = loss + 0 * sum(weight.sum() for part in unread for weight in part.parameters())
         if self.student is None:
             return loss
         asked, answer = (signals, target) if hypothesis is None or embedding is None else (hypothesis, embedding)

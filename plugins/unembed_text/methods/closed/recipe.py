@@ -18,6 +18,7 @@ from unembed.registry.opening import load_embedder
 from unembed.sources.passages import read_passages
 from unembed.training.recipe import Recipe
 from unembed_text.decoder.beams import nearby, sample
+from unembed_text.decoder.roughness import roughened
 from unembed_text.embedders.local import LocalEmbedder
 from unembed_text.methods.closed.checkpoint import build_inverter, build_network, save_network
 from unembed_text.methods.closed.vocabulary import transplant
@@ -30,7 +31,8 @@ __all__ = ["TextRecipe", "TextRecipeConfig"]
 # Attention for short texts; cuDNN's, torch's first choice on an H100, takes twice as long for them.
 SHORT = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 POSITIONS, HIDDEN, LENGTH = 8, 1024, 40
-AT_ONCE = 16_384  # hypotheses written in one go: enough to keep a GPU busy
+AT_ONCE = 16_384  # hypotheses of up to SHORTEST tokens written in one go: enough to keep a GPU busy
+SHORTEST = 32
 
 
 class TextRecipeConfig(TextsConfig):
@@ -47,10 +49,14 @@ class TextRecipeConfig(TextsConfig):
     student: int = Field(
         0, ge=0, le=1_000, description="layers of a student of the black box, by which edits are chosen"
     )
+    rough: float = Field(0.0, ge=0, le=1, description="share of targets with noise, or rounded")
+    untold: float = Field(0.1, ge=0, le=1, description="share of targets, if some are rough, of which it isn't told")
 
 
 class TextRecipe(Recipe):
     """See `Recipe`; built from a config's `[recipe]` table."""
+
+    reads_all = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = config = parse(TextRecipeConfig, dict(options), "[recipe]")
@@ -125,6 +131,12 @@ class TextRecipe(Recipe):
     def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
         return self.windows.batches(count, generator)
 
+    def observe(self, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        options = self.options
+        if not options.rough:
+            return target, None
+        return roughened(target, share=options.rough, untold=options.untold, generator=generator)
+
     def propose(
         self,
         target: Tensor,
@@ -132,12 +144,13 @@ class TextRecipe(Recipe):
         embedding: Tensor | None,
         signals: Tensor,
         generator: torch.Generator,
+        noise: Tensor | None = None,
     ) -> Tensor:
-        parts = (target, signals, *((hypothesis, embedding) if hypothesis is not None else ()))
+        rows = max(1, AT_ONCE * SHORTEST // max(SHORTEST, signals.shape[1]))
+        given = (target, signals, hypothesis, embedding, noise)
+        parts = zip(*([None] * -(-len(target) // rows) if x is None else x.split(rows) for x in given), strict=True)
         self.network.eval()
-        made = [
-            self._propose(*rows, generator=generator) for rows in zip(*(x.split(AT_ONCE) for x in parts), strict=True)
-        ]
+        made = [self._propose(*part, generator=generator) for part in parts]
         self.network.train()
         return torch.cat(made)
 
@@ -145,14 +158,15 @@ class TextRecipe(Recipe):
         self,
         target: Tensor,
         signals: Tensor,
-        hypothesis: Tensor | None = None,
-        embedding: Tensor | None = None,
+        hypothesis: Tensor | None,
+        embedding: Tensor | None,
+        noise: Tensor | None,
         *,
         generator: torch.Generator,
     ) -> Tensor:
         # A third greedy, the rest up to temperature 1: what a beam holds, and what unseen texts look like.
         warmth = torch.rand(len(target), device=target.device, generator=generator).mul_(1.5).sub_(0.5).clamp_min_(0)
-        states, mask = self.network.encode(target, hypothesis, embedding)
+        states, mask = self.network.encode(target, hypothesis, embedding, noise)
         near = round(self.options.near * len(target)) if hypothesis is None else 0
         far = slice(near, None)
         length = signals.shape[1]
@@ -182,7 +196,7 @@ class TextRecipe(Recipe):
     def held_out(self) -> list[tuple[str, list[Any]]]:
         codec = self.inverter().codec
         passages = [text for path in self.options.validation for text in read_passages(path)]
-        lengths = [length for length in (8, 16, 32) if length <= self.options.longest]
+        lengths = [length for length in (8, 16, 32) if length <= self.windows.tops[-1]]
         return [
             (f"{length}", codec.decode(codec.first(passages, length)[: self.options.held_out])) for length in lengths
         ]
