@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from unembed.contract.similarity import cosine
     from unembed.costs.meter import Meter
     from unembed.engine.effort import Effort
-    from unembed.engine.loop import SearchResult, Step, search
+    from unembed.engine.limits import Limits
+    from unembed.engine.loop import Made, SearchResult, Step, search
+    from unembed.engine.moves import Asking, Combine, Correct, Edit, Either, Guess, Move, Widen
+    from unembed.engine.state import Ask, Candidates, Parts, State
     from unembed.errors import (
         CheckpointError,
         ConfigError,
@@ -50,31 +53,43 @@ if TYPE_CHECKING:
     from unembed.training.recipe import Recipe
 
 __all__ = [
+    "Ask",
+    "Asking",
+    "Candidates",
     "CheckpointError",
     "Codec",
+    "Combine",
     "CommandSpec",
     "Config",
     "ConfigError",
+    "Correct",
     "Corrector",
     "CostLimitError",
+    "Edit",
     "Editor",
     "Effort",
+    "Either",
     "Embedder",
     "EmbedderMismatchError",
     "EmbedderSpec",
     "Evaluation",
+    "Guess",
     "Hypothesizer",
     "InputError",
     "Inversion",
     "Inverter",
     "InverterSpec",
+    "Limits",
+    "Made",
     "Manifest",
     "Meter",
     "Method",
     "Metric",
     "MissingExtraError",
     "Modality",
+    "Move",
     "OutputError",
+    "Parts",
     "PluginError",
     "Recipe",
     "RecordBatch",
@@ -86,10 +101,12 @@ __all__ = [
     "SourceContents",
     "SourceRequest",
     "SourceSpec",
+    "State",
     "Step",
     "TrainingError",
     "UnembedError",
     "UnknownNameError",
+    "Widen",
     "__version__",
     "cosine",
     "evaluate",
@@ -120,7 +137,10 @@ _HOME = {
     "contract.similarity": ("cosine",),
     "costs.meter": ("Meter",),
     "engine.effort": ("Effort",),
-    "engine.loop": ("SearchResult", "Step", "search"),
+    "engine.limits": ("Limits",),
+    "engine.loop": ("Made", "SearchResult", "Step", "search"),
+    "engine.moves": ("Asking", "Combine", "Correct", "Edit", "Either", "Guess", "Move", "Widen"),
+    "engine.state": ("Ask", "Candidates", "Parts", "State"),
     "errors": (
         "CheckpointError",
         "ConfigError",

@@ -6,20 +6,24 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from unembed.defaults import EFFORT, INVERTER
-from unembed.engine.effort import EFFORTS
+from unembed.defaults import EFFORT, EFFORTS, INVERTER
 from unembed.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from unembed.engine.effort import Effort
     from unembed.engine.loop import Step
     from unembed.inversion.inverter import Inverter
 
-__all__ = ["announce", "json_lines", "metered", "open_inverter", "progress", "read_inputs", "search_options"]
+__all__ = ["Bar", "Searching", "announce", "json_lines", "metered", "progress", "read_inputs", "search_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -33,47 +37,74 @@ def _number(context: click.Context, option: click.Parameter, value: float | None
 
 _SEARCH = (
     click.option("--inverter", default=INVERTER, show_default=True, help="A name, a checkpoint folder or a hub id."),
-    click.option("--embedder", help="Another way to the inverter's own model: a folder, a server, an API."),
+    click.option("--embedder", help="Query the inverter's embedding model elsewhere: a folder, server or API."),
     click.option(
-        "--max-cost", type=click.FloatRange(0), callback=_number, help="Most US dollars spent on an embedding API."
+        "--max-cost",
+        type=click.FloatRange(0),
+        callback=_number,
+        help="Maximum US dollars spent on an embedding API.",
     ),
     click.option("--dry-run", is_flag=True, help="Only say what the inversion can cost at most."),
     click.option(
-        "--effort", type=click.Choice(list(EFFORTS)), default=EFFORT, show_default=True, help="How hard to search."
+        "--effort",
+        metavar="NAME",
+        default=EFFORT,
+        show_default=True,
+        help=f"How hard to search: {', '.join(EFFORTS)}, or another of the inverter's.",
     ),
-    click.option("--steps", type=click.IntRange(0), help="Most correction rounds.  [default: the effort's]"),
+    click.option("--steps", type=click.IntRange(0), help="Maximum rounds of correction.  [default: set by --effort]"),
     click.option(
         "--beam",
         type=click.IntRange(1),
-        help="Hypotheses kept a target, and corrections of each.  [default: the effort's]",
+        help="Candidates kept per vector, and corrections proposed for each.  [default: set by --effort]",
     ),
     click.option(
-        "--max-queries", type=click.IntRange(1), help="Most embedded signals a target.  [default: the effort's]"
+        "--max-queries",
+        type=click.IntRange(1),
+        help="Maximum embedder queries per vector.  [default: set by --effort]",
     ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of all randomness."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Random seed."),
     click.option("--device", help="cpu, cuda, cuda:1 …  [default: the accelerator if there is one]"),
 )
 
 
+@dataclass(frozen=True)
+class Searching:
+    """The options of every command that inverts, as given."""
+
+    inverter: str
+    embedder: str | None
+    max_cost: float | None
+    dry_run: bool
+    effort: str
+    steps: int | None
+    beam: int | None
+    max_queries: int | None
+    seed: int
+    device: str | None
+
+    def open(self) -> "Inverter":
+        """The inverter that they name."""
+        from unembed.registry.opening import load
+
+        return load(self.inverter, device=self.device, embedder=self.embedder)
+
+    def settings(self, model: "Inverter") -> "Effort":
+        """The effort that they ask of it."""
+        return model.settings(self.effort, steps=self.steps, beam=self.beam, max_queries=self.max_queries)
+
+
 def search_options(command: Command) -> Command:
-    """The options of every command that inverts."""
+    """Give a command the options of every one that inverts, as its argument `searching`."""
+
+    @wraps(command)
+    def collected(*args: Any, **options: Any) -> Any:
+        own = {field.name: options.pop(field.name) for field in fields(Searching)}
+        return command(*args, searching=Searching(**own), **options)
+
     for option in reversed(_SEARCH):
-        command = option(command)
-    return command
-
-
-def open_inverter(name: str, *, device: str | None, embedder: str | None = None) -> "Inverter":
-    """The inverter of that name, as `unembed.load` gives it."""
-    import torch
-
-    from unembed.registry.opening import load
-
-    model = load(name, device=device, embedder=embedder)
-    if model.embedder.device.type == "cuda":
-        # Products of float32 then take 10 bits of fraction, several times faster: an embedding moves by about a
-        # thousandth, its cosine by a millionth.
-        torch.set_float32_matmul_precision("high")
-    return model
+        collected = option(collected)
+    return cast(Command, collected)
 
 
 def read_inputs(model: "Inverter", data: Path, column: str | None) -> list[Any]:
@@ -114,9 +145,28 @@ def announce(found: dict[str, Any], as_json: bool) -> None:
     click.echo(f"at most {found['queries']} queries; by estimate, which is no bound, {found['tokens']} tokens{cost}")
 
 
+class Bar:
+    """Moved by each step of a search; `hidden` while something else is printed."""
+
+    def __init__(self, bar: "Progress", what: str, steps: int) -> None:
+        self._bar = bar
+        self._task = bar.add_task(what, total=steps, note="")
+
+    def __call__(self, step: "Step") -> None:
+        note = f"similarity {step.similarity.mean().item():.3f}, {step.active} left"
+        self._bar.update(self._task, completed=step.number, note=note)
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take the bar off the terminal for a while."""
+        self._bar.stop()
+        yield
+        self._bar.start()
+
+
 @contextmanager
-def progress(what: str, steps: int) -> Iterator["Callable[[Step], None]"]:
-    """A bar on standard error while something is inverted; yields the `on_step` that moves it."""
+def progress(what: str, steps: int) -> Iterator[Bar]:
+    """A bar on standard error while something is inverted; what it yields is its `on_step`."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -128,19 +178,19 @@ def progress(what: str, steps: int) -> Iterator["Callable[[Step], None]"]:
         TimeElapsedColumn(),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=steps, note="")
-
-        def on_step(step: "Step") -> None:
-            note = f"similarity {step.similarity.mean().item():.3f}, {step.active} left"
-            bar.update(task, completed=step.number, note=note)
-
-        yield on_step
+    # Standard output stays what it is, also where standard error is a terminal.
+    with Progress(
+        *columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal
+    ) as bar:
+        yield Bar(bar, what, steps)
 
 
 @contextmanager
 def json_lines(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Write objects as JSON lines: to standard output, or to `path`, which appears when all is written."""
+    """Write objects as JSON lines: to standard output, or to `path`, which appears when all is written.
+
+    Each line is flushed, so that what is done can be read, and outlives the process.
+    """
     if path is None:
         yield lambda row: click.echo(json.dumps(row, ensure_ascii=False))
         return
@@ -150,7 +200,7 @@ def json_lines(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
         raise InputError(f"can't write {path}: {error.strerror}") from error
     try:
         with open(handle, "w", encoding="utf-8") as file:
-            yield lambda row: print(json.dumps(row, ensure_ascii=False), file=file)
+            yield lambda row: print(json.dumps(row, ensure_ascii=False), file=file, flush=True)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
-from unembed.cli._shared import open_inverter, progress, read_inputs
-from unembed.defaults import EFFORT, SAMPLES
-from unembed.engine.effort import EFFORTS
+from unembed.cli._shared import progress, read_inputs
+from unembed.defaults import EFFORT, EFFORTS, SAMPLES
 from unembed.errors import InputError
 
 __all__ = ["calibrate"]
@@ -29,7 +28,13 @@ __all__ = ["calibrate"]
     multiple=True,
     help="Take the first so many tokens of passages that have them; again for further lengths.",
 )
-@click.option("--effort", type=click.Choice(list(EFFORTS)), default=EFFORT, show_default=True)
+@click.option(
+    "--effort",
+    metavar="NAME",
+    default=EFFORT,
+    show_default=True,
+    help=f"How hard to search: {', '.join(EFFORTS)}, or another of the inverter's.",
+)
 @click.option("--device", help="cpu, cuda, cuda:1 …  [default: the accelerator if there is one]")
 def calibrate(
     checkpoint: Path,
@@ -52,8 +57,10 @@ def calibrate(
     from unembed.contract.codec import SequenceCodec
     from unembed.inversion.calibration import calibrate as fit
     from unembed.inversion.evaluation import evaluate
+    from unembed.registry.opening import load
 
-    model = open_inverter(str(checkpoint), device=device)
+    model = load(str(checkpoint), device=device)
+    search = model.settings(effort)
     objects = read_inputs(model, data, column)
     if not lengths:
         batches = [model.codec.encode(objects[:samples])]
@@ -63,8 +70,8 @@ def calibrate(
         raise InputError(f"--max-tokens is for sequences; {checkpoint} inverts something else")
     results = []
     for signals in batches:
-        with progress(f"inverting {len(signals)}", model.settings(effort).steps) as on_step:
-            results.append(evaluate(model, signals, effort=effort, on_step=on_step))
+        with progress(f"inverting {len(signals)}", search.limits.steps) as bar:
+            results.append(evaluate(model, signals, effort=search, on_step=bar))
     found = fit(torch.cat([x.similarity for x in results]), torch.cat([x.exact for x in results]))
     write_manifest(checkpoint, manifest.model_copy(update={"calibration": found}))
     click.echo(f"calibrated on {found.n} results:")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from unembed.cli._shared import announce, metered, open_inverter, progress, read_inputs, search_options
+from unembed.cli._shared import Searching, announce, metered, progress, read_inputs, search_options
 from unembed.defaults import SAMPLES
 from unembed.errors import InputError
 
@@ -29,52 +29,34 @@ def evaluate(
     column: str | None,
     samples: int,
     max_tokens: int | None,
-    inverter: str,
-    embedder: str | None,
-    max_cost: float | None,
-    dry_run: bool,
-    effort: str,
-    steps: int | None,
-    beam: int | None,
-    max_queries: int | None,
-    seed: int,
-    device: str | None,
+    searching: Searching,
     as_json: bool,
 ) -> None:
     """Embed what --data holds, invert the embeddings and compare."""
     from unembed.contract.codec import SequenceCodec
     from unembed.inversion.evaluation import evaluate as measure
 
-    model = open_inverter(inverter, device=device, embedder=embedder)
+    model = searching.open()
     objects = read_inputs(model, data, column)
     if max_tokens is None:
         signals = model.codec.encode(objects[:samples])
     elif isinstance(model.codec, SequenceCodec):
         signals = model.codec.first(objects, max_tokens)[:samples]
     else:
-        raise InputError(f"--max-tokens is for sequences; inverter {inverter!r} inverts something else")
-    search = model.settings(effort, steps=steps, beam=beam, max_queries=max_queries)
-    if dry_run:
+        raise InputError(f"--max-tokens is for sequences; inverter {searching.inverter!r} inverts something else")
+    search = searching.settings(model)
+    if searching.dry_run:
         from unembed.costs.forecast import forecast
 
         tokens = max_tokens or (model.codec.width if isinstance(model.codec, SequenceCodec) else 0)
         announce(forecast(model, len(signals), tokens=tokens, effort=search), as_json)
         return
-    with metered(model, max_cost), progress(f"inverting {len(signals)}", search.steps) as on_step:
-        found = measure(
-            model,
-            signals,
-            effort=effort,
-            steps=steps,
-            beam=beam,
-            max_queries=max_queries,
-            seed=seed,
-            on_step=on_step,
-        )
+    with metered(model, searching.max_cost), progress(f"inverting {len(signals)}", search.limits.steps) as bar:
+        found = measure(model, signals, effort=search, seed=searching.seed, on_step=bar)
     if as_json:
         click.echo(json.dumps(found.summary()))
         return
-    click.echo(f"{found.n} inputs, at most {search.steps} steps × beam {search.beam}, {found.seconds:.1f} s")
+    click.echo(f"{found.n} inputs, at most {search.limits.steps} steps × beam {search.beam}, {found.seconds:.1f} s")
     for name, value in found.metrics.items():
         low, high = found.ci[name]
         click.echo(f"  {name:<18}{value:>10.4g}   95 % interval {low:.4g} to {high:.4g}")

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unembed.cli._shared import announce, json_lines, metered, open_inverter, progress, search_options
+from unembed.cli._shared import Bar, Searching, announce, json_lines, metered, progress, search_options
 from unembed.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from unembed.engine.effort import Effort
     from unembed.inversion.inverter import Inverter
+    from unembed.inversion.results import Row
 
 __all__ = ["invert"]
 
@@ -27,16 +30,7 @@ def invert(
     inputs: tuple[str, ...],
     vectors: Path | None,
     column: str | None,
-    inverter: str,
-    embedder: str | None,
-    max_cost: float | None,
-    dry_run: bool,
-    effort: str,
-    steps: int | None,
-    beam: int | None,
-    max_queries: int | None,
-    seed: int,
-    device: str | None,
+    searching: Searching,
     as_json: bool,
     out: Path | None,
 ) -> None:
@@ -53,50 +47,58 @@ def invert(
     given: Any = None if vectors is None else read_vectors(vectors, name=column)
     from unembed.registry.discovery import modality_of
 
-    model = open_inverter(inverter, device=device, embedder=embedder)
+    model = searching.open()
+    search = searching.settings(model)
+    _note_cuts(model, inputs)
+    if searching.dry_run:
+        announce(_forecast(model, inputs, given, search), as_json)
+        return
     kind = modality_of(model)
     to_files = None if kind is None else kind.write
-    if to_files is not None and not dry_run:
-        _make_folder(out, inverter)
-    with json_lines(None if to_files is not None else out) as write:
-        if vectors is None:
-            _note_cuts(model, inputs)
-        search = model.settings(effort, steps=steps, beam=beam, max_queries=max_queries)
-        if dry_run:
-            announce(_forecast(model, inputs, given, search), as_json)
-            return
-        with metered(model, max_cost), progress("inverting", search.steps) as on_step:
-            target = model.embed(list(inputs)) if given is None else given
-            found = model.invert(
-                target,
-                effort=effort,
-                steps=steps,
-                beam=beam,
-                max_queries=max_queries,
-                seed=seed,
-                on_step=on_step,
-                trace=to_files is not None,
-            )
-        results = found.objects
-        if to_files is not None and out is not None:
-            results = [str(file) for file in to_files(out, model, inputs if given is None else None, found)]
-        exact = [None] * len(found.objects) if given is not None else model.exact(list(inputs), found).tolist()
-        for index, reconstruction in enumerate(results):
-            row = {
-                **({"index": index} if given is not None else {"input": inputs[index]}),
-                "reconstruction": reconstruction,
-                "similarity": _known(found.similarity[index].item()),
-                "confidence": None if found.confidence is None else _known(found.confidence[index].item()),
-                "exact": exact[index],
-                "steps": int(found.steps[index]),
-                "queries": int(found.queries[index]),
-            }
-            if as_json or (out is not None and to_files is None):
-                write(row)
-            else:
-                _show(row)
+    if to_files is not None:
+        _make_folder(out, searching.inverter)
+    count = 0
+    with (
+        json_lines(None if to_files is not None else out) as write,
+        metered(model, searching.max_cost),
+        progress("inverting", search.limits.steps) as bar,
+    ):
+        target = model.embed(list(inputs)) if given is None else given
+        for rows in _results(model, inputs, target, search, searching.seed, bar, to_files, out):
+            count += len(rows)
+            with bar.hidden():
+                for row in rows:
+                    if as_json or (out is not None and to_files is None):
+                        write(row)
+                    else:
+                        _show(row)
     if out is not None:
-        click.echo(f"{len(found.objects)} reconstructions written to {out}", err=True)
+        click.echo(f"{count} reconstructions written to {out}", err=True)
+
+
+def _results(
+    model: "Inverter",
+    inputs: tuple[str, ...],
+    target: Any,
+    search: "Effort",
+    seed: int,
+    bar: Bar,
+    to_files: "Callable[..., list[Path]] | None",
+    out: Path | None,
+) -> "Iterator[list[Row]]":
+    """The rows of what is searched together, in order; where results are files, all at once, once those are written."""
+    known = bool(inputs)
+    if to_files is None:
+        for first, found in model.inversions([target], effort=search, seed=seed, on_step=bar):
+            mine = inputs[first : first + len(found)]
+            exact = model.exact(list(mine), found).tolist() if known else None
+            yield found.rows(inputs=mine if known else None, exact=exact, first=first)
+        return
+    found = model.invert(target, effort=search, seed=seed, on_step=bar, trace=True)
+    files = to_files(out, model, inputs if known else None, found)
+    exact = model.exact(list(inputs), found).tolist() if known else None
+    rows = found.rows(inputs=inputs if known else None, exact=exact)
+    yield [{**row, "reconstruction": str(file)} for row, file in zip(rows, files, strict=True)]
 
 
 def _make_folder(out: Path | None, inverter: str) -> None:
@@ -120,11 +122,6 @@ def _show(row: dict[str, Any]) -> None:
 def _short_of_certain(probability: float) -> str:
     """To three digits, rounded down: no sample shows certainty."""
     return f"{math.floor(1000 * probability) / 1000:.3f}"
-
-
-def _known(value: float) -> float | None:
-    """JSON has no NaN: a similarity that couldn't be measured is null."""
-    return None if math.isnan(value) else value
 
 
 def _forecast(model: "Inverter", inputs: tuple[str, ...], given: Any, search: "Effort") -> dict[str, Any]:

@@ -1,25 +1,27 @@
 """The two learned parts, and editors."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import final
 
 import torch
 from torch import Tensor
 
 from unembed.contract.embedder import on_device
-from unembed.defaults import REACH
 from unembed.errors import PluginError
 
-__all__ = ["Corrector", "Editor", "Hypothesizer"]
+__all__ = ["Corrector", "Editor", "Hypothesizer", "Part"]
+
+Part = Callable[..., Tensor]  # what moves call by a name: rows in, signals out
 
 
 class Hypothesizer(ABC):
-    """The first guess: a target in, a few signals out, in one forward pass (zero steps).
+    """The first guess: a target in, a few signals out, in one forward pass (zero steps)."""
 
-    One that can guess with less work what is to be corrected names another as its `starter`, which then does so.
-    """
-
-    starter: "Hypothesizer | None" = None
+    @final
+    def parts(self) -> dict[str, Part]:
+        """What the moves of a search can call: `guess`."""
+        return {"guess": self.hypothesize}
 
     @final
     @torch.no_grad()
@@ -38,6 +40,10 @@ class Hypothesizer(ABC):
 
 class Corrector(ABC):
     """The correction: a target, a hypothesis and its embedding in, better signals out."""
+
+    def parts(self, name: str = "correct") -> dict[str, Part]:
+        """What the moves of a search can call: `correct` under that name, and what a subclass adds."""
+        return {name: self.correct}
 
     @final
     @torch.no_grad()
@@ -71,11 +77,13 @@ class Corrector(ABC):
 class Editor(Corrector):
     """Small corrections that are tried and then put together: what several bring each, a combination may bring at once.
 
-    Of each the black box says what it does to the embedding. A search asks for `reach` times as many as it tries, as
-    it passes over those that it has met; an editor that draws them anew each time sets it to 1.
+    The black box says what each edit does to the embedding; `combine` is told.
     """
 
-    reach: int = REACH
+    @final
+    def parts(self, name: str = "correct") -> dict[str, Part]:
+        """What the moves of a search can call: `correct` under that name, and `combine`."""
+        return {name: self.correct, "combine": self.combine}
 
     @final
     @torch.no_grad()

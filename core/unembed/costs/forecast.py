@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from unembed.contract.proposers import Editor
-from unembed.defaults import COMBINATIONS, COMBINED
 from unembed.engine.effort import Effort
 from unembed.inversion.inverter import Inverter
 
@@ -13,13 +11,11 @@ __all__ = ["forecast"]
 def forecast(inverter: Inverter, count: int, *, tokens: int, effort: Effort) -> dict[str, Any]:
     """What inverting `count` targets of about `tokens` tokens can take: the most queries, and what they would cost.
 
-    Tokens and dollars are estimates, no bounds: a candidate may be longer than its target. Every step may query
-    `branch` new corrections of each of `beam` hypotheses, edits and their combinations; most runs stop long before.
+    Tokens and dollars are estimates, no bounds: a candidate may be longer than its target. Queries are the most that
+    the effort's moves may ask in every step, and one to measure what is returned; most runs stop long before.
     """
-    edits = effort.elite * effort.edits if inverter.editor is not None else 0
-    edits += COMBINATIONS * COMBINED if edits and isinstance(inverter.editor, Editor) else 0
-    most = (effort.guesses or effort.beam) + effort.steps * (effort.beam * effort.branch + edits) + 1
-    queries = count * (most if effort.max_queries is None else min(most, effort.max_queries))
+    most, limit = effort.fitted(inverter.parts).most() + 1, effort.limits.max_queries
+    queries = count * (most if limit is None else min(most, limit))
     meter = inverter.embedder.meter
     return {
         "queries": queries,

@@ -1,52 +1,60 @@
-"""The one loop: guess, re-embed, correct, repeat, over opaque signal batches.
+"""The one loop: propose, embed, keep the best, repeat, over opaque signal batches.
 
-A generalisation of the sequence-level beam of vec2text (Morris et al. 2023, section 4) to any signal. Rows
-are flat, each with the index of the target that it belongs to, so no target is padded to another's beam.
+A generalisation of the sequence-level beam of vec2text (Morris et al. 2023, section 4) to any signal and any way to
+propose. Rows are flat, each with the index of the target that it belongs to, so no target is padded to another's beam.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from unembed.contract.proposers import Part
 from unembed.contract.similarity import Similarity, cosine
-from unembed.defaults import BEAM, CHUNK_SIZE, COMBINATIONS, COMBINED, PATIENCE, REACH, STEPS
-from unembed.engine.rows import (
-    Chunked,
-    best_of_each,
-    counts,
-    distinct,
-    first_of_each,
-    rank_ordered,
-    rank_within,
-    row_hash,
-)
+from unembed.defaults import CHUNK_SIZE
+from unembed.engine.black_box import BlackBox
+from unembed.engine.effort import Effort
+from unembed.engine.moves import Asking, Move
+from unembed.engine.rows import Chunked, best_of_each, counts, rank_ordered
+from unembed.engine.state import Ask, Candidates, Parts, State
+from unembed.errors import PluginError
 
-__all__ = ["SearchResult", "Step", "search"]
+__all__ = ["Made", "SearchResult", "Step", "search"]
 
 REASONS = ("steps", "solved", "budget", "stalled")  # why a target left, the first that holds but for "steps"
-Proposal = Callable[[Tensor, Tensor, Tensor, int, torch.Generator], Tensor]
-Combination = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int], Tensor]
+
+
+@dataclass(frozen=True)
+class Made:
+    """The candidates that one move brought in a round, and the rows that their `parent` counts in."""
+
+    move: str
+    candidates: Candidates
+    parents: Candidates
 
 
 @dataclass(frozen=True)
 class Step:
-    """The state after one round; round 0 is the hypothesizer's. Tensors are `[N, ...]` or `[N]`."""
+    """The state after one round; round 0 is the start's. Tensors are `[N, ...]` or `[N]`.
+
+    `made` is what each move brought, where a search was asked for candidates.
+    """
 
     number: int
     signals: Tensor
     similarity: Tensor
     queries: Tensor
     active: int
+    made: tuple[Made, ...] | None = None
 
 
 @dataclass(frozen=True)
 class SearchResult:
     """The best signal of each target, what it cost and why the search stopped there.
 
-    `stopped` has one of "solved", "stalled", "budget" and "steps" a target; `steps` counts correction
-    rounds, `queries` embedded signals, both int `[N]`.
+    `stopped` has one of "solved", "stalled", "budget" and "steps" per target; `steps` counts rounds after the first
+    guesses, `queries` embedded signals, both int `[N]`.
     """
 
     signals: Tensor
@@ -58,158 +66,89 @@ class SearchResult:
     trace: tuple[Step, ...] | None
 
 
-@dataclass
-class _Rows:
-    """Candidates: whose they are, what they are and how near they came."""
-
-    owner: Tensor
-    signals: Tensor
-    embeddings: Tensor
-    similarity: Tensor
-
-    def __getitem__(self, index: Tensor | slice) -> "_Rows":
-        if isinstance(index, Tensor) and index.dtype == torch.bool:
-            index = index.nonzero().flatten()  # once, for a device has to be waited for
-        return _Rows(self.owner[index], self.signals[index], self.embeddings[index], self.similarity[index])
-
-    def __add__(self, other: "_Rows") -> "_Rows":
-        return _Rows(
-            torch.cat([self.owner, other.owner]),
-            torch.cat([self.signals, other.signals]),
-            torch.cat([self.embeddings, other.embeddings]),
-            torch.cat([self.similarity, other.similarity]),
-        )
-
-
-class _Met:
-    """What each target has met, so that nothing is embedded for it twice."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.owner = self.key = torch.zeros(0, dtype=torch.long, device=device)
-
-    def fresh(self, owner: Tensor, signals: Tensor, most: Tensor) -> Tensor:
-        """Indices of the rows new to their target, at most `most` `[N]` a target; from now on these are met."""
-        key = row_hash(signals)
-        first = first_of_each(torch.cat([self.owner, owner]), torch.cat([self.key, key]))
-        new = first[len(self.owner) :].nonzero().flatten()
-        new = new[rank_within(owner[new]) < most[owner[new]]]
-        self.owner, self.key = torch.cat([self.owner, owner[new]]), torch.cat([self.key, key[new]])
-        return new
-
-
 @torch.no_grad()
 def search(
     target: Tensor,
     *,
     embed: Callable[[Tensor], Tensor],
-    hypothesize: Callable[[Tensor, int, torch.Generator], Tensor],
-    correct: Proposal,
-    edit: Proposal | None = None,
-    combine: Combination | None = None,
+    parts: Mapping[str, Part],
+    effort: Effort,
     similarity: Similarity = cosine,
-    steps: int = STEPS,
-    beam: int = BEAM,
-    branch: int | None = None,
-    guesses: int | None = None,
-    siblings: int | None = None,
-    edits: int = 0,
-    elite: int = 1,
-    reach: int = REACH,
-    patience: int = PATIENCE,
-    tolerance: float = 1e-5,
-    max_queries: int | None = None,
     chunk_size: int = CHUNK_SIZE,
     seed: int = 0,
     on_step: Callable[[Step], None] | None = None,
     trace: bool = False,
+    candidates: bool = False,
 ) -> SearchResult:
-    """Search for signals whose embeddings are the targets `[N, D]`.
+    """Search for signals whose embeddings are the targets.
 
-    Round 0 embeds so many `guesses` of each target, unless given `beam`. Every further round corrects the `beam` best
-    candidates that have not been corrected yet, `branch` (unless given, `beam`) corrections each, and embeds
-    those that the target has never met; with `siblings` only so many of one candidate's corrections, the best, may be
-    corrected themselves. With `edit`, small changes of the `elite` best signals ever seen join
-    them, `edits` a signal: `edit` is asked for `reach` times as many as are taken, so that a signal which stays the
-    best is edited further down its list. With `combine` they are all edits of the best one, as many, and what the
-    black box said of them is put together to a few more signals, which are embedded in the same round, and once more
-    with what it said of those. A target leaves when its best similarity is within `tolerance` of 1, when `patience`
-    rounds brought nothing, when nothing new comes, or when `max_queries` signals have been embedded for it; a signal
-    that several targets meet at once is embedded once and counts for each. `chunk_size` rows go through a function at
-    once, halved when memory runs out.
+    In each round every move of the effort says which signals it wants embedded. Those that their target has met are
+    passed over, the rest are embedded at once (a signal that several targets ask for once for all of them), and each
+    move is sent its own, whereupon it may ask again. The best `beam` candidates that haven't been worked on are the
+    next round's frontier. A target leaves when it is solved, stalled, or out of queries.
+
+    - `target`: the embeddings to invert, `[N, D]`.
+    - `embed`: the black box, signals `[R, ...]` to embeddings `[R, D]`.
+    - `parts`: what moves call, by name: `guess`, `correct`, `edit`, `combine` and others.
+    - `effort`: moves, breadth and limits; moves whose parts are missing are left out.
+    - `similarity`: how embeddings compare, row by row; 1 is equality.
+    - `chunk_size`: rows that go through a function at once, halved when memory runs out.
+    - `seed`: of all randomness.
+    - `on_step`: called with each `Step` as it ends.
+    - `trace`: return all steps.
+    - `candidates`: steps carry the candidates of their round; they take memory as long as a step is held.
+
+    Raises ValueError without targets, and PluginError for an effort that can't start.
     """
-    if len(target) == 0 or (max_queries is not None and max_queries < 1):
-        raise ValueError(f"a search needs a target and a query; got {len(target)} targets, max_queries={max_queries}")
-    count, device = len(target), target.device
-    generator = torch.Generator(device).manual_seed(seed)
-    chunked = Chunked(chunk_size)
-    edits = 0 if edit is None else edits
-    used = torch.zeros(count, dtype=torch.long, device=device)
-    spent = torch.zeros_like(used)
-    quiet = torch.zeros_like(used)
-    budget = torch.full_like(used, torch.iinfo(torch.long).max if max_queries is None else max_queries)
+    if len(target) == 0:
+        raise ValueError("a search needs a target; got none")
+    effort, chunked = effort.fitted(parts), Chunked(chunk_size)
+    moves, limits, beam, count = effort.moves, effort.limits, effort.beam, len(target)
+    box = BlackBox(target, embed, similarity, limits.max_queries, chunked)
+    calls, generator = Parts(parts, chunked), torch.Generator(target.device).manual_seed(seed)
+    depth, elite = effort.depth, effort.elite
+    widths = [beam * width for width in effort.widths]
+    breadth = torch.tensor(widths, device=target.device)
+    endless = any(move.on == "best" for move in moves)
+    spent = torch.zeros_like(box.used)
+    quiet = torch.zeros_like(box.used)
+    reason = torch.zeros_like(box.used)
     best_before = torch.full_like(target[:, 0], -torch.inf)
-    reason = torch.zeros_like(used)
+    active = torch.ones_like(quiet, dtype=torch.bool)
+    # The best ever seen; those not worked on yet; those being worked on.
+    top = pool = frontier = box.none(target)
     history: list[Step] = []
-    met = _Met(device)
-    # The best ever seen; those not corrected yet; those being corrected.
-    top = pool = frontier = _Rows(used[:0], target[:0], target[:0], target[:0, 0])
-    active = torch.ones(count, dtype=torch.bool, device=device)
 
-    for number in range(steps + 1):
-        if number == 0:
-            made = chunked(lambda t: hypothesize(t, guesses or beam, generator), target)
-            owner, signals = _by_rank(torch.arange(count, device=device), made)
-        else:
-            owner, signals = _propose(chunked, correct, target, frontier, branch or beam, generator)
-        new = met.fresh(owner, signals, budget - used)
-        parent = new % max(1, len(frontier.owner))  # first ranks come first
-        owner, signals = owner[new], signals[new]
-        used += counts(owner, count)
-        whole = len(owner)
-        if edit is not None and edits and number:
-            edited = _best(top[active[top.owner]], elite if combine is None else 1)
-            asked = reach * edits * (1 if combine is None else elite)
-            more, small = _propose(chunked, edit, target, edited, asked, generator)
-            new = met.fresh(more, small, (budget - used).clamp_max(edits * elite))
-            owner, signals = torch.cat([owner, more[new]]), torch.cat([signals, small[new]])
-            used += counts(more[new], count)
+    for number in range(limits.steps + 1):
+        state = State(number, beam, limits, target, active, top, frontier, quiet, box.budget - box.used)
+        brought = _round(
+            moves if number else (effort.start,), state, calls, generator, box, max(depth, elite), candidates
+        )
         spent += active & (number > 0)
-        if len(owner):
-            rows = _embedded(chunked, embed, similarity, target, owner, signals)
-            rows, small_rows = rows[:whole], rows[whole:]
-            if combine is not None and len(small_rows.owner):
-                for _ in range(COMBINATIONS):
-                    more, small = _combined(chunked, combine, target, edited, small_rows)
-                    new = met.fresh(more, small, budget - used)
-                    used += counts(more[new], count)
-                    if not len(new):
-                        break
-                    small_rows += _embedded(chunked, embed, similarity, target, more[new], small[new])
-            if number == 0:
-                top = pool = rows[used[:0]]
-            # What is alike would fill a beam: of edits the best few join it, of one candidate's corrections `siblings`.
-            kept = rows if siblings is None or number == 0 else rows[best_of_each(parent, rows.similarity, siblings)]
-            if len(small_rows.owner):
-                small_rows = _best(small_rows, elite)
-                kept, rows = kept + small_rows, rows + small_rows
-            pool, top = _best(pool + kept, 2 * beam), _best(top + rows, elite)
-        best = top if elite == 1 else _best(top, 1)
+        if brought.every:
+            pool = Candidates.cat([pool, *brought.kept] if number else brought.kept).best(depth)
+            top = Candidates.cat([top, *brought.every] if number else brought.every).best(elite)
+        best = top if elite == 1 else top.best(1)
+        if len(best) < count:
+            raise PluginError(f"{effort.start.name!r} made no candidate for {count - len(best)} of {count} targets")
         quiet = torch.where(best.similarity - best_before > 1e-6, 0, quiet + 1)
         best_before = best.similarity
-        waiting = (counts(pool.owner, count) > 0) | (edits > 0)
-        stop = (best.similarity >= 1 - tolerance, used >= budget, (quiet >= patience) | ~waiting)
+        waiting = (counts(pool.owner, count) > 0) | endless
+        stop = (best.similarity >= 1 - limits.tolerance, box.used >= box.budget, (quiet >= limits.patience) | ~waiting)
         for index, mask in enumerate(stop, 1):
             reason = torch.where(mask & active, index, reason)
             active = active & ~mask
         pool = pool[active[pool.owner]]
-        step = Step(number, best.signals, best.similarity, used.clone(), int(active.sum()))
+        made = tuple(brought.made) if candidates else None
+        step = Step(number, best.signals, best.similarity, box.used.clone(), int(active.sum()), made)
         if trace:
             history.append(step)
         if on_step is not None:
             on_step(step)
-        if step.active == 0 or number == steps:
+        if step.active == 0 or number == limits.steps:
             break
-        first = rank_ordered(pool.owner) < beam  # the pool is sorted, best first
+        wide = widths[0] if len(widths) == 1 else breadth[quiet.clamp_max(len(widths) - 1)][pool.owner]
+        first = rank_ordered(pool.owner) < wide  # the pool is sorted, best first
         frontier, pool = pool[first], pool[~first]
 
     return SearchResult(
@@ -217,60 +156,61 @@ def search(
         best.embeddings,
         best.similarity,
         spent,
-        used,
+        box.used,
         tuple(REASONS[index] for index in reason.tolist()),
         tuple(history) if trace else None,
     )
 
 
-def _propose(
-    chunked: Chunked, function: Proposal, target: Tensor, rows: _Rows, count: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    if len(rows.owner) == 0:
-        return rows.owner, rows.signals
-    made = chunked(
-        lambda t, s, e: function(t, s, e, count, generator), target[rows.owner], rows.signals, rows.embeddings
-    )
-    return _by_rank(rows.owner, made)
+@dataclass(frozen=True)
+class _Brought:
+    """What a round brought: candidates to work on, all that are new, and (where asked for) by which move."""
+
+    kept: list[Candidates]
+    every: list[Candidates]
+    made: list[Made]
 
 
-def _combined(
-    chunked: Chunked, combine: Combination, target: Tensor, edited: _Rows, edits: _Rows
-) -> tuple[Tensor, Tensor]:
-    """Combinations of the edits of each target's `edited` signal, which stands in for edits that a target lacks."""
-    edited = edited[torch.isin(edited.owner, edits.owner)]
-    which, rank = torch.searchsorted(edited.owner, edits.owner), rank_within(edits.owner)
-    place = torch.full((len(edited.owner), int(rank.max()) + 1), -1, device=rank.device)
-    place[which, rank] = torch.arange(len(rank), device=rank.device)
-
-    def made(t: Tensor, signal: Tensor, embedding: Tensor, place: Tensor) -> Tensor:
-        signals, embeddings = edits.signals[place], edits.embeddings[place]
-        signals[place < 0] = signal[:, None].expand_as(signals)[place < 0]
-        embeddings[place < 0] = embedding[:, None].expand_as(embeddings)[place < 0]
-        return combine(t, signal, embedding, signals, embeddings, COMBINED)
-
-    return _by_rank(edited.owner, chunked(made, target[edited.owner], edited.signals, edited.embeddings, place))
-
-
-def _by_rank(owner: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
-    """Flat rows of candidates `[R, count, ...]`, first ranks first: a short budget is shared by all hypotheses."""
-    return owner.repeat(made.shape[1]), made.transpose(0, 1).flatten(0, 1)
-
-
-def _embedded(
-    chunked: Chunked,
-    embed: Callable[[Tensor], Tensor],
-    similarity: Similarity,
-    target: Tensor,
-    owner: Tensor,
-    signals: Tensor,
-) -> _Rows:
-    """Candidates with their embeddings; two targets may have met the same signal, which is embedded once."""
-    once, which = distinct(row_hash(signals))
-    embeddings = chunked(embed, signals[once]).to(target.dtype)[which]
-    return _Rows(owner, signals, embeddings, similarity(target[owner], embeddings))
+def _round(
+    moves: Sequence[Move], state: State, parts: Parts, generator: torch.Generator, box: BlackBox, hold: int, tell: bool
+) -> _Brought:
+    """Let all moves ask, answer them together, and again while any goes on asking."""
+    asking = [move.ask(state, parts, generator) for move in moves]
+    asks = [next(each, None) for each in asking]
+    kept: list[list[Candidates]] = [[] for _ in moves]
+    brought = _Brought([], [], [])
+    while live := [(index, ask) for index, ask in enumerate(asks) if ask is not None]:
+        later = bool(brought.every)
+        for (index, _), rows in zip(live, box.answer([ask for _, ask in live]), strict=True):
+            move = moves[index]
+            if len(rows):
+                # Of later answers no more is held than can count, however often a move asks.
+                few = rows.best(hold) if later else rows
+                kept[index].append(few if move.keep is None else _kept(move, state, rows))
+                brought.every.append(few)
+                if tell:
+                    brought.made.append(Made(move.name, rows, state.best if move.on == "best" else state.frontier))
+            asks[index] = _sent(asking[index], rows)
+    for move, parts_kept in zip(moves, kept, strict=True):
+        if parts_kept:
+            rows = Candidates.cat(parts_kept)
+            brought.kept.append(rows if move.keep is None or len(parts_kept) == 1 else _kept(move, state, rows))
+    return brought
 
 
-def _best(rows: _Rows, count: int) -> _Rows:
-    """The `count` best of each target, targets in order, best first."""
-    return rows[best_of_each(rows.owner, rows.similarity, count)]
+def _sent(asking: Asking, rows: Candidates) -> Ask | None:
+    """What a move asks next, given the answers to what it asked before."""
+    try:
+        return asking.send(rows)
+    except StopIteration:
+        return None
+
+
+def _kept(move: Move, state: State, rows: Candidates) -> Candidates:
+    """Those of a move's new candidates that may be worked on themselves."""
+    if move.keep is None:
+        return rows
+    group = rows.owner
+    if move.on == "frontier":
+        group = torch.where(rows.parent < 0, len(state.frontier) + group, rows.parent)
+    return rows[best_of_each(group, rows.similarity, move.keep)]

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Chunked", "best_of_each", "counts", "distinct", "first_of_each", "rank_ordered", "rank_within", "row_hash"]
+__all__ = ["Chunked", "Seen", "best_of_each", "counts", "distinct", "rank_ordered", "rank_within", "row_hash"]
 
 OWNER = -0x61C8864680B583EB  # spreads owners over 64 bits (the multiplier of Knuth's multiplicative hashing)
 HASHED = 2**25  # values hashed at once
@@ -51,17 +52,16 @@ def rank_ordered(ordered: Tensor) -> Tensor:
     return torch.arange(len(ordered), device=ordered.device) - torch.searchsorted(ordered, ordered)
 
 
-def first_of_each(owner: Tensor, key: Tensor) -> Tensor:
-    """Mask `[R]` of the rows that are the first with their owner and `row_hash` `key`."""
-    first, which = distinct(key + owner * OWNER)
-    return first[which] == torch.arange(len(owner), device=owner.device)
-
-
 def distinct(key: Tensor) -> tuple[Tensor, Tensor]:
     """The index of the first row of each different key `[U]`, and for every row which of those it equals `[R]`."""
-    keys, inverse = torch.unique(key, return_inverse=True)
+    return _unique(key)[1:]
+
+
+def _unique(key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The different keys in order `[U]`, and what `distinct` says of them."""
+    keys, which = torch.unique(key, return_inverse=True)
     first = torch.full((len(keys),), len(key), device=key.device)
-    return first.scatter_reduce(0, inverse, torch.arange(len(key), device=key.device), "amin"), inverse
+    return keys, first.scatter_reduce_(0, which, torch.arange(len(key), device=key.device), "amin"), which
 
 
 def counts(owner: Tensor, owners: int) -> Tensor:
@@ -76,18 +76,53 @@ def best_of_each(owner: Tensor, score: Tensor, count: int) -> Tensor:
     return order[rank_ordered(owner[order]) < count]
 
 
+class Seen:
+    """The signals that each target has met, as one sorted list of hashes: nothing is embedded twice for a target."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.keys = torch.zeros(0, dtype=torch.long, device=device)
+
+    def add_new(self, owner: Tensor, hashed: Tensor, left: Tensor) -> Tensor:
+        """Indices of the rows that are new to their target, in order, at most `left` `[N]` per target.
+
+        `owner` and `hashed`, the `row_hash` of the signals, are `[R]`. From now on those rows are met.
+        """
+        key = hashed + owner * OWNER
+        keys, first, _ = _unique(key)
+        if len(self.keys):
+            place = torch.searchsorted(self.keys, keys).clamp_max_(len(self.keys) - 1)
+            first = first[self.keys[place] != keys]
+        new = first.sort().values
+        new = new[rank_within(owner[new]) < left[owner[new]]]
+        if len(new):
+            self.keys = _merged(self.keys, key[new].sort().values)
+        return new
+
+
+def _merged(a: Tensor, b: Tensor) -> Tensor:
+    """Two sorted tensors without a common value as one, in time proportional to their length."""
+    place = torch.searchsorted(a, b) + torch.arange(len(b), device=b.device)
+    rest = torch.ones(len(a) + len(b), dtype=torch.bool, device=a.device).index_fill_(0, place, False)
+    merged = torch.empty(len(rest), dtype=a.dtype, device=a.device).index_copy_(0, place, b)
+    return merged.masked_scatter_(rest, a)
+
+
 class Chunked:
     """Calls functions on chunks of rows; a chunk halves, for good, when the device runs out of memory."""
 
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def __call__(self, function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
-        """Concatenate `function(*chunk)` over the chunks of `rows`, which are equally long and not empty."""
+    def __call__(self, function: Callable[..., Tensor], *given: Any) -> Tensor:
+        """Concatenate `function(*chunk)` over chunks of the tensors in `given`; what is no tensor is passed on.
+
+        The tensors are equally long and not empty; the first argument is one.
+        """
         parts, start = [], 0
-        while start < len(rows[0]):
+        while start < len(given[0]):
+            stop = start + self.size
             try:
-                parts.append(function(*(part[start : start + self.size] for part in rows)))
+                parts.append(function(*(x[start:stop] if isinstance(x, Tensor) else x for x in given)))
             except torch.OutOfMemoryError:
                 if self.size == 1:
                     raise
@@ -96,4 +131,4 @@ class Chunked:
                     torch.cuda.empty_cache()
             else:
                 start += self.size
-        return torch.cat(parts)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)

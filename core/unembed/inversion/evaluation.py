@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 
 from unembed.defaults import CHUNK_SIZE, EFFORT
+from unembed.engine.effort import Effort, Overrides
 from unembed.engine.loop import Step
 from unembed.errors import InputError
 from unembed.inversion.bootstrap import bootstrap, mean
@@ -53,45 +54,33 @@ class Evaluation:
 
 def evaluate(
     inverter: Inverter,
-    signals: Tensor,
+    inputs: Tensor | Sequence[Any],
     *,
-    effort: str = EFFORT,
-    steps: int | None = None,
-    beam: int | None = None,
-    max_queries: int | None = None,
+    effort: str | Effort = EFFORT,
     chunk_size: int | None = None,
     seed: int = 0,
     on_step: Callable[[Step], None] | None = None,
+    **overrides: Unpack[Overrides],
 ) -> Evaluation:
-    """Invert the embeddings of `signals` `[N, ...]` and compare what comes back with them.
+    """Invert the embeddings of `inputs` and compare what comes back with them.
 
-    `signals` come from the inverter's codec: `codec.encode(objects)`, or `codec.first(passages, length)`.
-    A reconstruction is exact when the embedder can't tell it from the original: their signals are equal.
+    `inputs` are a list of objects (texts, images), or signals `[N, ...]` from the inverter's codec, as
+    `codec.first(passages, length)` gives. `effort` and the options after it are those of `Inverter.invert`. A
+    reconstruction is exact when the embedder can't tell it from the original: their signals are equal.
     """
-    search = inverter.settings(effort, steps=steps, beam=beam, max_queries=max_queries)
+    search = inverter.settings(effort, **overrides)
     (found,) = evaluate_steps(
-        inverter,
-        signals,
-        (search.steps,),
-        effort=effort,
-        beam=beam,
-        max_queries=max_queries,
-        chunk_size=chunk_size,
-        seed=seed,
-        on_step=on_step,
+        inverter, inputs, (search.limits.steps,), effort=search, chunk_size=chunk_size, seed=seed, on_step=on_step
     )
     return found
 
 
 def evaluate_steps(
     inverter: Inverter,
-    signals: Tensor,
+    inputs: Tensor | Sequence[Any],
     steps: Sequence[int],
     *,
-    effort: str = EFFORT,
-    beam: int | None = None,
-    patience: int | None = None,
-    max_queries: int | None = None,
+    effort: str | Effort = EFFORT,
     chunk_size: int | None = None,
     at_once: int | None = None,
     seed: int = 0,
@@ -99,33 +88,31 @@ def evaluate_steps(
 ) -> list[Evaluation]:
     """What `evaluate` gives at each of several numbers of steps, from one search of the most: `len(steps)` results.
 
-    `at_once` signals are searched for together, all unless given: a search holds every candidate of a step in memory.
-    Each result has the seconds of the whole search.
+    `at_once` inputs are searched together, all if None: a search holds every candidate of a step in memory. Each
+    result has the seconds of the whole search.
     """
-    if len(signals) == 0 or not steps:
-        raise InputError("there is nothing to evaluate on: no signals, or no numbers of steps")
+    if len(inputs) == 0 or not steps:
+        raise InputError("there is nothing to evaluate on: no inputs, or no numbers of steps")
+    signals = inputs if isinstance(inputs, Tensor) else inverter.codec.encode(inputs)
     few = inverter.codec.decode(signals[:2])
     for metric in inverter.metrics.values():
         metric.statistics(few, few)  # what a measure lacks is found out before the search, not after it
-    seconds, last = 0.0, max(steps)
+    seconds = 0.0
+    search = inverter.settings(effort, steps=max(steps))
     found: list[list[_Found]] = []
     for part in torch.split(signals, at_once or len(signals)):
         vectors = torch.cat([inverter.embedder.embed(rows) for rows in torch.split(part, CHUNK_SIZE)])
         began = time.monotonic()
         inversion = inverter.invert(
             vectors,
-            effort=effort,
-            steps=last,
-            beam=beam,
-            patience=patience,
-            max_queries=max_queries,
+            effort=search,
             chunk_size=chunk_size,
             seed=seed,
             on_step=on_step,
             trace=len(set(steps)) > 1,
         )
         seconds += time.monotonic() - began
-        found.append([_at(inverter, vectors, inversion, step, last) for step in steps])
+        found.append([_at(inverter, vectors, inversion, step) for step in steps])
     calibration = None if inverter.manifest is None else inverter.manifest.calibration
     references, results = inverter.codec.decode(signals), []
     for parts in zip(*found, strict=True):
@@ -142,19 +129,13 @@ class _Found(NamedTuple):
     queries: Tensor
 
 
-def _at(inverter: Inverter, target: Tensor, inversion: Inversion, step: int, last: int) -> _Found:
+def _at(inverter: Inverter, target: Tensor, inversion: Inversion, step: int) -> _Found:
     """What a search of so many steps would have returned; one that ended early had its result from then on."""
-    if inversion.trace is None or step == last:
+    if inversion.trace is None or step >= len(inversion.trace) - 1:
         return _Found(inversion.signals, inversion.similarity, inversion.queries)
-    state = inversion.trace[min(step, len(inversion.trace) - 1)]
-    # As an inversion does: what is reported is measured on the object that is returned.
-    signals = inverter.codec.encode(inverter.codec.decode(state.signals)).to(state.signals.device)
-    changed = (signals != state.signals).flatten(1).any(1)
-    similarity = state.similarity.clone()
-    if changed.any():
-        embedder = inverter.embedder
-        similarity[changed] = embedder.similarity(target[changed], embedder.embed(signals[changed]))
-    return _Found(signals, similarity, state.queries + changed)
+    state = inversion.trace[step]
+    found = inverter.returned(target, state.signals, state.similarity, state.queries)
+    return _Found(found.signals, found.similarity, found.queries)
 
 
 def _measured(

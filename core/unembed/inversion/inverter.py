@@ -1,20 +1,22 @@
-"""The bundle a user holds: embedder, hypothesizer, corrector and codec, and the two verbs over them."""
+"""The bundle a user holds: embedder, parts, codec and efforts, and the verbs over them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, final
 
 import torch
 from torch import Tensor
 
 from unembed.contract.codec import Codec
 from unembed.contract.embedder import Embedder
-from unembed.contract.proposers import Corrector, Editor, Hypothesizer
-from unembed.defaults import ACCELERATOR_CHUNK_SIZE, CHUNK_SIZE, EFFORT, REACH
-from unembed.engine.effort import EFFORTS, Effort
-from unembed.engine.effort import effort as settings_of
+from unembed.contract.proposers import Corrector, Hypothesizer, Part
+from unembed.defaults import ACCELERATOR_CHUNK_SIZE, CHUNK_SIZE, EFFORT
+from unembed.engine.effort import EFFORTS, Effort, Overrides, effort_of
 from unembed.engine.loop import Step, search
 from unembed.errors import InputError
-from unembed.inversion.results import Inversion
+from unembed.inversion.results import Inversion, Row
+from unembed.inversion.stream import at_once as most_at_once
+from unembed.inversion.stream import regrouped
 
 if TYPE_CHECKING:
     from unembed.checkpoints.manifest import Manifest
@@ -23,14 +25,27 @@ if TYPE_CHECKING:
 __all__ = ["Inverter"]
 
 
+class Returned(NamedTuple):
+    """Objects as they are returned, their signals, and what was measured on those."""
+
+    objects: list[Any]
+    signals: Tensor
+    similarity: Tensor
+    queries: Tensor
+    changed: Tensor  # rows whose signals decoding changed
+    again: Tensor  # their embeddings
+
+
 @final
 class Inverter:
     """Recovers objects from vectors. Built by `unembed.load`, or by hand from its parts.
 
-    An `editor` is a corrector that makes many small changes, the most promising first, where the corrector makes
-    few large ones; higher efforts use it if there is one. An `Editor` also puts those together. `efforts` says what
-    some of the efforts mean here; the others mean what they do everywhere.
-    `manifest` is that of the checkpoint it was loaded from, if it was: what it was trained on, what it reaches.
+    - `hypothesizer`, `corrector`: the two learned parts, `guess` and `correct` to the moves of a search.
+    - `editor`: a corrector that makes many small changes, the most promising first, where the corrector makes few
+      large ones. Higher efforts use it if there is one; an `Editor` also combines those changes.
+    - `parts`: what moves of your own call, by name.
+    - `efforts`: what some of the efforts mean here, and further ones; the others mean what they do everywhere.
+    - `manifest`: that of the checkpoint it was loaded from, if it was: what it was trained on, what it reaches.
     """
 
     def __init__(
@@ -42,6 +57,7 @@ class Inverter:
         corrector: Corrector,
         codec: Codec,
         editor: Corrector | None = None,
+        parts: Mapping[str, Part] | None = None,
         metrics: "Mapping[str, Metric] | None" = None,
         efforts: Mapping[str, Effort] | None = None,
     ) -> None:
@@ -54,6 +70,13 @@ class Inverter:
         self.metrics = dict(metrics or {})
         self.efforts = EFFORTS | dict(efforts or {})
         self.manifest: Manifest | None = None
+        self._more_parts = dict(parts or {})
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """What the moves of a search call, by name."""
+        editor = {} if self.editor is None else self.editor.parts("edit")
+        return self.hypothesizer.parts() | self.corrector.parts() | editor | self._more_parts
 
     @property
     def dimension(self) -> int:
@@ -70,68 +93,50 @@ class Inverter:
         self,
         vectors: Any,
         *,
-        effort: str = EFFORT,
-        steps: int | None = None,
-        beam: int | None = None,
-        patience: int | None = None,
-        max_queries: int | None = None,
+        effort: str | Effort = EFFORT,
         chunk_size: int | None = None,
         seed: int = 0,
         on_step: Callable[[Step], None] | None = None,
         trace: bool = False,
+        candidates: bool = False,
+        **overrides: Unpack[Overrides],
     ) -> Inversion:
         """Recover the objects behind `vectors` `[N, D]` (or one `[D]`): a tensor, an array or nested lists.
 
-        `effort` ("low", "medium", "high", "max") chooses how hard to search; `steps`, `beam`, `patience` and
-        `max_queries` replace its own. `steps=0` is the hypothesizer alone; where the embedder can't be asked (no key
-        for an API) its likeliest guess comes back with a similarity of NaN. The other options are those of
-        `unembed.search`; of `max_queries` one is kept for measuring what is returned. Raises InputError for an
+        `effort` is "low", "medium", "high", "max", another of the inverter's or an `Effort`; `steps`, `beam`,
+        `patience` and `max_queries` replace its own. `steps=0` is the hypothesizer alone; where the embedder can't be
+        asked (no key for an API) its likeliest guess comes back with a similarity of NaN. The other options are those
+        of `unembed.search`; of `max_queries` one is kept for measuring what is returned. Raises InputError for an
         unknown effort, and for vectors of another width, with NaN or infinity, or of zeros only.
         """
-        settings = self.settings(effort, steps=steps, beam=beam, max_queries=max_queries)
+        settings = self.settings(effort, **overrides)
         target = self._checked(vectors)
-        embedder = self.embedder
-        if settings.steps == 0 and not embedder.available:
+        embedder, most = self.embedder, settings.limits.max_queries
+        if settings.limits.steps == 0 and not embedder.available:
             return self._unmeasured(target, seed)
         if chunk_size is None:
             chunk_size = CHUNK_SIZE if embedder.device.type == "cpu" else ACCELERATOR_CHUNK_SIZE
-        starter = self.hypothesizer.starter if settings.steps else None
+        # A single query is spent on what is returned: the guess is decoded before it is embedded.
+        once = most == 1
         found = search(
             target,
-            embed=embedder.embed,
-            hypothesize=(starter or self.hypothesizer).hypothesize,
-            correct=self.corrector.correct,
-            edit=None if self.editor is None else self.editor.correct,
-            combine=self.editor.combine if isinstance(self.editor, Editor) else None,
-            reach=self.editor.reach if isinstance(self.editor, Editor) else REACH,
+            embed=(lambda signals: embedder.embed(self._reread(signals)[1])) if once else embedder.embed,
+            parts=self.parts,
+            effort=settings.override(max_queries=None if most is None else max(1, most - 1)),
             similarity=embedder.similarity,
-            steps=settings.steps,
-            beam=settings.beam,
-            branch=settings.branch,
-            guesses=settings.guesses,
-            siblings=settings.siblings,
-            edits=settings.edits,
-            elite=settings.elite,
-            patience=settings.patience if patience is None else patience,
-            max_queries=None if settings.max_queries is None else max(1, settings.max_queries - 1),
             chunk_size=chunk_size,
             seed=seed,
             on_step=on_step,
             trace=trace,
+            candidates=candidates,
         )
-        objects = self.codec.decode(found.signals)
-        signals, embeddings, similarity = found.signals, found.embeddings, found.similarity
-        queries = found.queries
-        if objects:
-            # What is reported is measured on the object that is returned.
-            returned = self.codec.encode(objects).to(signals.device)
-            changed = (returned != signals).flatten(1).any(1)
-            if changed.any():
-                signals, embeddings = returned, embeddings.clone()
-                embeddings[changed] = embedder.embed(returned[changed])
-                similarity = similarity.clone()
-                similarity[changed] = embedder.similarity(target[changed], embeddings[changed])
-                queries = queries + changed
+        if once:
+            objects, signals = self._reread(found.signals)
+            embeddings, similarity, queries = found.embeddings, found.similarity, found.queries
+        else:
+            returned = self.returned(target, found.signals, found.similarity, found.queries)
+            objects, signals, similarity, queries = returned[:4]
+            embeddings = found.embeddings.index_copy(0, returned.changed, returned.again)
         calibration = None if self.manifest is None else self.manifest.calibration
         return Inversion(
             objects,
@@ -145,16 +150,75 @@ class Inverter:
             None if calibration is None else calibration.confidence(similarity),
         )
 
-    def settings(
-        self, effort: str, *, steps: int | None = None, beam: int | None = None, max_queries: int | None = None
-    ) -> Effort:
+    def stream(
+        self,
+        batches: Iterable[Any],
+        *,
+        effort: str | Effort = EFFORT,
+        at_once: int | None = None,
+        chunk_size: int | None = None,
+        seed: int = 0,
+        on_step: Callable[[Step], None] | None = None,
+        **overrides: Unpack[Overrides],
+    ) -> Iterator[Row]:
+        """Invert batches of vectors `[N, D]` of any size, and yield a row per vector as soon as its search ends.
+
+        Rows are those of `Inversion.rows`, in order, `index` counted over all batches. `at_once` vectors are searched
+        together, as many as fit into memory if None, and no more are read ahead: memory stays flat however many there
+        are. The other options are those of `invert`, which gives the same rows for the same `at_once` vectors.
+        """
+        parts = self.inversions(
+            batches,
+            effort=self.settings(effort, **overrides),
+            at_once=at_once,
+            chunk_size=chunk_size,
+            seed=seed,
+            on_step=on_step,
+        )
+        return chain.from_iterable(found.rows(first=first) for first, found in parts)
+
+    def inversions(
+        self,
+        batches: Iterable[Any],
+        *,
+        effort: Effort,
+        at_once: int | None = None,
+        **options: Any,
+    ) -> Iterator[tuple[int, Inversion]]:
+        """What `stream` makes rows of: the number of the first of `at_once` vectors, and their `Inversion`."""
+        size = self.at_once(effort) if at_once is None else at_once
+        parts = regrouped(map(self._checked, batches), size)
+        return ((number * size, self.invert(part, effort=effort, **options)) for number, part in enumerate(parts))
+
+    def at_once(self, effort: Effort) -> int:
+        """How many vectors to search together at that effort, so that candidates fit into memory."""
+        signal = self.codec.encode(self.codec.probes[:1])[0]
+        return most_at_once(effort.fitted(self.parts), signal, self.dimension, self.embedder.device)
+
+    def settings(self, effort: str | Effort = EFFORT, **overrides: Unpack[Overrides]) -> Effort:
         """What `invert` searches with when given these; raises InputError."""
-        return settings_of(effort, steps=steps, beam=beam, max_queries=max_queries, efforts=self.efforts)
+        return effort_of(effort, self.efforts).override(**overrides)
+
+    def returned(self, target: Tensor, signals: Tensor, similarity: Tensor, queries: Tensor) -> Returned:
+        """What a search found, measured on the objects that are returned: embedded again where decoding changed it."""
+        objects, again = self._reread(signals)
+        changed = (again != signals).flatten(1).any(1).nonzero().flatten()
+        if not len(changed):
+            return Returned(objects, signals, similarity, queries, changed, target[:0])
+        embeddings = self.embedder.embed(again[changed])
+        similarity = similarity.index_copy(0, changed, self.embedder.similarity(target[changed], embeddings))
+        queries = queries.index_add(0, changed, torch.ones_like(changed))
+        return Returned(objects, again, similarity, queries, changed, embeddings)
+
+    def _reread(self, signals: Tensor) -> tuple[list[Any], Tensor]:
+        """The objects that signals decode to, and the signals that those encode to."""
+        objects = self.codec.decode(signals)
+        return objects, self.codec.encode(objects).to(signals.device)
 
     def _unmeasured(self, target: Tensor, seed: int) -> Inversion:
         """The likeliest first guesses, from the targets alone: similarity and embeddings are NaN."""
         generator = torch.Generator(target.device).manual_seed(seed)
-        signals = self.hypothesizer.hypothesize(target, 1, generator)[:, 0]
+        signals = self.parts["guess"](target, 1, generator)[:, 0]
         unknown, none = torch.full_like(target, torch.nan), torch.zeros(len(target), dtype=torch.long)
         objects, stopped = self.codec.decode(signals), ("steps",) * len(target)
         return Inversion(objects, unknown[:, 0], none, none, stopped, signals, unknown, None)

@@ -1,5 +1,7 @@
 """What comes back of an inversion."""
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +9,9 @@ from torch import Tensor
 
 from unembed.engine.loop import Step
 
-__all__ = ["Inversion"]
+__all__ = ["Inversion", "Row"]
+
+Row = dict[str, Any]  # what `invert --json` prints for one vector
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,7 @@ class Inversion:
 
     `similarity`, `signals` and `embeddings` are those of the objects as returned, embedded once more where
     decoding changed a signal. `confidence` is the probability that a result is exact, if the inverter has been
-    calibrated; it holds for vectors in the precision that the embedder gives them.
+    calibrated; it holds for vectors in the precision that the embedder gives them. Iterating yields `rows()`.
     """
 
     objects: list[Any]
@@ -28,3 +32,49 @@ class Inversion:
     embeddings: Tensor
     trace: tuple[Step, ...] | None
     confidence: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows())
+
+    def rows(
+        self, *, inputs: Sequence[Any] | None = None, exact: Sequence[bool | None] | None = None, first: int = 0
+    ) -> list[Row]:
+        """One dictionary per vector, as `invert --json` prints it.
+
+        It has `input`, where what was embedded is known from `inputs` (N of them), or else `index`, counted from
+        `first`; then `reconstruction`, `similarity`, `exact`, `confidence`, `steps`, `queries` and `stopped`. What
+        isn't known is None: `exact` without the originals (`Inverter.exact` compares them), `confidence` without a
+        calibration, a similarity that couldn't be measured.
+        """
+        confidence = [None] * len(self) if self.confidence is None else self.confidence.tolist()
+        columns = zip(
+            self.objects,
+            self.similarity.tolist(),
+            [None] * len(self) if exact is None else exact,
+            confidence,
+            self.steps.tolist(),
+            self.queries.tolist(),
+            self.stopped,
+            strict=True,
+        )
+        return [
+            {
+                **({"index": first + number} if inputs is None else {"input": inputs[number]}),
+                "reconstruction": reconstruction,
+                "similarity": _known(similarity),
+                "exact": equal,
+                "confidence": _known(sure),
+                "steps": steps,
+                "queries": queries,
+                "stopped": stopped,
+            }
+            for number, (reconstruction, similarity, equal, sure, steps, queries, stopped) in enumerate(columns)
+        ]
+
+
+def _known(value: float | None) -> float | None:
+    """JSON has no NaN: what couldn't be measured is None."""
+    return None if value is None or math.isnan(value) else value

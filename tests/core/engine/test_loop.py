@@ -1,10 +1,16 @@
 """The loop against a literal, slow one over Python lists."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from unembed.defaults import COMBINATIONS, COMBINED
+from unembed.engine.effort import Effort
+from unembed.engine.limits import Limits
 from unembed.engine.loop import search
+from unembed.engine.moves import Combine, Correct, Edit, Guess, Move, Widen
+from unembed.engine.state import Ask
+from unembed.errors import PluginError
 from unembed.testing.toy import OneLetter, ToyCodec, ToyEmbedder, words
 
 CODEC = ToyCodec()
@@ -25,15 +31,12 @@ KNOWN = CODEC.encode(sorted(set(words(40, seed=1))))
 KNOWN_EMBEDDINGS = embed(KNOWN)
 
 
-def hypothesize(target, count, generator):
+def guess(target, count, generator):
     return KNOWN[(target @ KNOWN_EMBEDDINGS.T).topk(count).indices]
 
 
 def correct(target, hypothesis, embedding, count, generator):
     return CORRECTOR.correct(target, hypothesis, embedding, count)
-
-
-PARTS = {"embed": embed, "hypothesize": hypothesize, "correct": correct, "similarity": similarity}
 
 
 def edit(target, hypothesis, embedding, count, generator):
@@ -56,85 +59,137 @@ def combine(target, hypothesis, embedding, edits, answers, count):
     return torch.stack(found[1:], 1)
 
 
-def literal(
-    target,
-    *,
-    steps,
-    beam,
-    patience,
-    tolerance,
-    budget,
-    branch=None,
-    guesses=None,
-    siblings=None,
-    edits=0,
-    elite=1,
-    reach=4,
-    combine=None,
-):
+PARTS = {"guess": guess, "correct": correct, "edit": edit, "combine": combine}
+BOX = {"embed": embed, "similarity": similarity}
+# A literal candidate: similarity, signal, embedding, parent.
+
+
+def one_by_one(part, target, entry, count):
+    """What a part makes of one candidate."""
+    return list(part(target[None], entry[1][None], entry[2][None], count, None)[0])
+
+
+def by_rank(lists):
+    """Signals of several parents with the parent's number, first ranks first."""
+    return [(signal, parent) for signals in zip(*lists, strict=True) for parent, signal in enumerate(signals)]
+
+
+# Each move, literally: yields signals with their parents, and the most to embed; is sent candidates.
+def guessing(move, target, state):
+    yield [(signal, -1) for signal in guess(target[None], move.count or state["beam"], None)[0]], None
+
+
+def correcting(move, target, state, parents=None):
+    parents = state["frontier"] if parents is None else parents
+    if parents:
+        count = move.count or state["beam"]
+        yield by_rank([one_by_one(correct, target, entry, count) for entry in parents]), None
+
+
+def editing(move, target, state):
+    asked = move.oversample * move.count
+    lists = [one_by_one(edit, target, entry, asked) for entry in state["best"][: move.elite]]
+    yield by_rank(lists), move.count * move.elite
+
+
+def combining(move, target, state):
+    entry = state["best"][0]
+    tried = new = yield by_rank([one_by_one(edit, target, entry, move.oversample * move.count)]), move.count
+    for _ in range(move.rounds):
+        if new:
+            edits, answers = (torch.stack([row[i] for row in tried])[None] for i in (1, 2))
+            made = combine(target[None], entry[1][None], entry[2][None], edits, answers, move.combinations)[0]
+            new = yield [(signal, 0) for signal in made], None
+            tried = tried + new
+
+
+def widening(move, target, state):
+    beam, rows = state["beam"], state["frontier"]
+    for start in range(0, len(rows), beam):
+        asking = LITERAL[type(move.inner)](move.inner, target, state, rows[start : start + beam])
+        new, solved = None, False
+        while True:
+            try:
+                signals, most = asking.send(new)
+            except StopIteration:
+                break
+            new = yield [(signal, start + parent) for signal, parent in signals], most
+            solved |= any(row[0] >= 1 - state["tolerance"] for row in new)
+        if solved:
+            break
+
+
+LITERAL = {Guess: guessing, Correct: correcting, Edit: editing, Combine: combining, Widen: widening}
+
+
+def nearest(rows, count):
+    return sorted(rows, key=lambda row: -row[0])[:count]
+
+
+def kept(move, rows):
+    """Those of a move's candidates that may be worked on: the best of each parent's, or of all."""
+    if move.keep is None:
+        return rows
+    if move.on == "best":
+        return nearest(rows, move.keep)
+    families = {}
+    for row in rows:
+        families.setdefault(row[3], []).append(row)
+    return [row for parent in sorted(families) for row in nearest(families[parent], move.keep)]
+
+
+def literal(target, effort):
     """One target, one candidate at a time."""
-    met, waiting, top, frontier = set(), [], [], None
-    best, used, spent, quiet = None, 0, 0, 0
-    trace = []
-    for _ in range(steps + 1):
-        if frontier is None:
-            lists = [hypothesize(target[None], guesses or beam, None)[0]]
-        else:
-            lists = [correct(target[None], s[None], e[None], branch or beam, None)[0] for _, s, e, _ in frontier]
-            spent += 1
-        small = []
-        if frontier is not None and edits:
-            asked = reach * edits * (1 if combine is None else elite)
-            parents = top if combine is None else top[:1]
-            small = [edit(target[None], s[None], e[None], asked, None)[0] for _, s, e, _ in parents]
-        before = -float("inf") if best is None else best[0]
-        edited, corrected = [], []
-        rounds = [
-            (lists, corrected, budget),
-            (small, edited, edits * elite),
-            *[(combine, edited, budget)] * COMBINATIONS,
-        ]
-        for made, kind, most in rounds:
-            taken = 0
-            if made is combine:
-                if combine is None or not edited:
+    limits, beam = effort.limits, effort.beam
+    met, waiting, best, frontier, trace = set(), [], [], [], []
+    spent, quiet, before = 0, 0, -float("inf")
+    factors = [move.factors for move in effort.moves if isinstance(move, Widen)] or [(1,)]
+    deepest = max(max(each) for each in factors)
+    for step in range(limits.steps + 1):
+        spent = step
+        state = {"beam": beam, "frontier": frontier, "best": best, "tolerance": limits.tolerance}
+        moves = effort.moves if step else (effort.start,)
+        asking = [LITERAL[type(move)](move, target, state) for move in moves]
+        brought = [[] for _ in moves]
+        answers = [None for _ in moves]
+        while any(each is not None for each in asking):
+            for number, each in enumerate(asking):  # who asks first is served first
+                if each is None:
                     continue
-                _, signal, embedding, _ = parents[0]
-                tried, answers = (torch.stack([entry[i] for entry in edited])[None] for i in (1, 2))
-                made = [combine(target[None], signal[None], embedding[None], tried, answers, COMBINED)[0]]
-            for rank in range(len(made[0]) if made else 0):
-                for parent, candidates in enumerate(made):
-                    signal = candidates[rank]
-                    if tuple(signal.tolist()) in met or used == budget or taken == most:
+                try:
+                    signals, most = each.send(answers[number])
+                except StopIteration:
+                    asking[number] = None
+                    continue
+                answers[number] = []
+                for signal, parent in signals:
+                    key = tuple(signal.tolist())
+                    if key in met or len(met) == limits.max_queries or len(answers[number]) == most:
                         continue
-                    met.add(tuple(signal.tolist()))
-                    used, taken = used + 1, taken + 1
+                    met.add(key)
                     embedding = embed(signal[None])[0]
-                    new = (similarity(target, embedding).item(), signal, embedding, parent)
-                    kind.append(new)
-                    top.append(new)
-        if siblings is not None and frontier is not None:
-            families = [[entry for entry in corrected if entry[3] == parent] for parent in range(len(frontier))]
-            families = [sorted(family, key=lambda entry: -entry[0])[:siblings] for family in families]
-            corrected = [entry for family in families for entry in family]
-        waiting += corrected
-        top = sorted(top, key=lambda entry: -entry[0])[:elite]
-        best = top[0]
-        waiting += sorted(edited, key=lambda entry: -entry[0])[:elite]
-        quiet = 0 if best[0] - before > 1e-6 else quiet + 1
-        waiting = sorted(waiting, key=lambda entry: -entry[0])[: 2 * beam]
-        trace.append((best[1].tolist(), used))
-        if best[0] >= 1 - tolerance:
-            return best, spent, used, "solved", trace
-        if used == budget:
-            return best, spent, used, "budget", trace
-        if quiet >= patience or not (waiting or edits):
-            return best, spent, used, "stalled", trace
-        frontier, waiting = waiting[:beam], waiting[beam:]
-    return best, spent, used, "steps", trace
+                    answers[number].append((similarity(target, embedding).item(), signal, embedding, parent))
+                brought[number] += answers[number]
+        for move, rows in zip(moves, brought, strict=True):
+            waiting = waiting + kept(move, rows)
+            best = best + rows
+        waiting, best = nearest(waiting, 2 * beam * deepest), nearest(best, effort.elite)
+        quiet = 0 if best[0][0] - before > 1e-6 else quiet + 1
+        before = best[0][0]
+        trace.append((best[0][1].tolist(), len(met)))
+        if before >= 1 - limits.tolerance:
+            return best[0], spent, len(met), "solved", trace
+        if len(met) == limits.max_queries:
+            return best[0], spent, len(met), "budget", trace
+        if quiet >= limits.patience or not (waiting or any(move.on == "best" for move in effort.moves)):
+            return best[0], spent, len(met), "stalled", trace
+        width = beam * max(each[min(quiet, len(each) - 1)] for each in factors)
+        frontier, waiting = waiting[:width], waiting[width:]
+    return best[0], spent, len(met), "steps", trace
 
 
 DRAW = torch.Generator().manual_seed(0)
+NOBODY = torch.nn.functional.normalize(torch.randn(1, 24, dtype=torch.double, generator=DRAW), dim=1)
 TARGETS = embed(CODEC.encode(words(25, seed=2)))
 
 
@@ -143,36 +198,28 @@ TARGETS = embed(CODEC.encode(words(25, seed=2)))
     [(0, 3, 3, None), (6, 1, 2, None), (5, 3, 1, None), (8, 4, 3, 30), (4, 2, 2, 3), (12, 2, 2, None)],
 )
 @pytest.mark.parametrize(
-    "more",
+    ("start", "moves", "elite"),
     [
-        {},
-        {"branch": 2, "guesses": 7},
-        {"siblings": 1},
-        {"branch": 6, "siblings": 2, "edits": 5, "elite": 2},
-        {"edits": 5},
-        {"branch": 6, "edits": 20, "elite": 3},
-        {"edits": 5, "elite": 2, "combine": combine},
-        {"edits": 5, "elite": 2, "reach": 1, "combine": combine},
-        {"branch": 2, "edits": 12, "combine": combine},
+        (Guess(), (Correct(),), 1),
+        (Guess(count=7), (Correct(count=2),), 1),
+        (Guess(), (Correct(keep=1),), 1),
+        (Guess(), (Correct(count=6, keep=2), Edit(count=5, elite=2, keep=2)), 2),
+        (Guess(), (Correct(), Edit(count=5)), 1),
+        (Guess(), (Correct(count=6), Edit(count=20, elite=3, keep=3)), 3),
+        (Guess(), (Correct(), Combine(count=10, keep=2)), 2),
+        (Guess(), (Correct(), Combine(count=10, keep=2, oversample=1)), 2),
+        (Guess(), (Correct(count=2), Combine(count=12)), 1),
+        (Guess(), (Combine(count=12), Edit(count=3, keep=0), Correct(count=2)), 2),
+        (Guess(), (Widen(inner=Correct(count=4, keep=1), factors=(1, 2, 4)), Edit(count=5)), 1),
+        (Guess(count=20), (Widen(inner=Correct(count=3), factors=(2, 1, 3)),), 1),
     ],
 )
-def test_search_equals_the_literal_one(steps, beam, patience, budget, more) -> None:
-    found = search(
-        TARGETS,
-        **PARTS,
-        edit=edit,
-        steps=steps,
-        beam=beam,
-        patience=patience,
-        tolerance=1e-9,
-        max_queries=budget,
-        trace=True,
-        **more,
-    )
+def test_search_equals_the_literal_one(steps, beam, patience, budget, start, moves, elite) -> None:
+    limits = Limits(steps=steps, patience=patience, max_queries=budget, tolerance=1e-9)
+    effort = Effort(start=start, moves=moves, beam=beam, elite=elite, limits=limits)
+    found = search(TARGETS, **BOX, parts=PARTS, effort=effort, trace=True)
     for row, target in enumerate(TARGETS):
-        best, spent, used, reason, trace = literal(
-            target, steps=steps, beam=beam, patience=patience, tolerance=1e-9, budget=budget, **more
-        )
+        best, spent, used, reason, trace = literal(target, effort)
         assert found.signals[row].tolist() == best[1].tolist()
         assert found.similarity[row].item() == pytest.approx(best[0], abs=1e-12)
         assert torch.allclose(found.embeddings[row], best[2])
@@ -183,24 +230,31 @@ def test_search_equals_the_literal_one(steps, beam, patience, budget, more) -> N
             assert step.queries[row].item() == queries
 
 
+def few(steps: int, beam: int = 3, **limits) -> Effort:
+    """Guesses and corrections."""
+    return Effort(beam=beam, limits=Limits(steps=steps, **limits))
+
+
 def test_search_stops_for_every_reason() -> None:
     stopped = set()
-    for options in ({"steps": 2}, {"steps": 20, "patience": 1}, {"steps": 20, "max_queries": 9}):
-        stopped |= set(search(TARGETS, **PARTS, beam=3, **options).stopped)
+    for effort in (few(2), few(20, patience=1), few(20, max_queries=9)):
+        stopped |= set(search(TARGETS, **BOX, parts=PARTS, effort=effort).stopped)
     assert stopped == {"solved", "stalled", "budget", "steps"}
 
 
 def test_search_of_a_batch_equals_that_of_its_rows() -> None:
-    together = search(TARGETS, **PARTS, steps=4, beam=3)
+    together = search(TARGETS, **BOX, parts=PARTS, effort=few(4))
     for row in range(len(TARGETS)):
-        alone = search(TARGETS[row : row + 1], **PARTS, steps=4, beam=3)
+        alone = search(TARGETS[row : row + 1], **BOX, parts=PARTS, effort=few(4))
         assert torch.equal(alone.signals[0], together.signals[row])
         assert alone.queries[0] == together.queries[row]
 
 
-def test_search_chunk_size_changes_nothing() -> None:
-    a, b = (search(TARGETS, **PARTS, steps=4, beam=3, chunk_size=size) for size in (256, 7))
-    assert torch.equal(a.signals, b.signals)
+@pytest.mark.parametrize("move", [Edit(count=5), Combine(count=5)])
+def test_search_chunk_size_changes_nothing(move) -> None:
+    effort = replace(few(4), moves=(Correct(), move))
+    a, b = (search(TARGETS, **BOX, parts=PARTS, effort=effort, chunk_size=size) for size in (256, 7))
+    assert torch.equal(a.signals, b.signals) and torch.equal(a.queries, b.queries)
 
 
 def test_search_embeds_what_targets_share_once() -> None:
@@ -211,8 +265,8 @@ def test_search_embeds_what_targets_share_once() -> None:
         return embed(signals)
 
     twice = torch.cat([TARGETS[:1], TARGETS[:1]])
-    found = search(twice, **{**PARTS, "embed": counted}, steps=3, beam=3)
-    alone = search(TARGETS[:1], **PARTS, steps=3, beam=3)
+    found = search(twice, **{**BOX, "embed": counted}, parts=PARTS, effort=few(3))
+    alone = search(TARGETS[:1], **BOX, parts=PARTS, effort=few(3))
     assert sum(counts) == alone.queries.sum()
     assert found.queries.tolist() == alone.queries.tolist() * 2
 
@@ -225,30 +279,115 @@ def test_search_works_only_on_what_is_unsolved() -> None:
         rows.append(len(target))
         return correct(target, *rest)
 
-    nobody = torch.nn.functional.normalize(torch.randn(1, 24, dtype=torch.double, generator=DRAW), dim=1)
-    search(torch.cat([solved, nobody]), **{**PARTS, "correct": counted}, steps=2, beam=2)
+    search(torch.cat([solved, NOBODY]), **BOX, parts={**PARTS, "correct": counted}, effort=few(2, beam=2))
     assert rows == [2, 2]
 
 
 def test_search_reports_each_step_as_it_happens() -> None:
     seen = []
-    found = search(TARGETS, **PARTS, steps=3, beam=2, on_step=seen.append, trace=True)
+    found = search(TARGETS, **BOX, parts=PARTS, effort=few(3, beam=2), on_step=seen.append, trace=True)
     assert [step.number for step in seen] == [0, 1, 2, 3]
     assert all(a is b for a, b in zip(seen, found.trace, strict=True))
     active = [step.active for step in seen]
     assert active == sorted(active, reverse=True) and active[-1] < len(TARGETS)
+    assert all(step.made is None for step in seen)
+
+
+def test_steps_carry_their_candidates_where_asked_for() -> None:
+    effort = Effort(moves=(Widen(inner=Correct(count=3)), Combine(count=4)), beam=2, limits=Limits(steps=4))
+    found = search(TARGETS, **BOX, parts=PARTS, effort=effort, trace=True, candidates=True)
+    assert {made.move for made in found.trace[0].made} == {"guess"}
+    assert {made.move for step in found.trace[1:] for made in step.made} == {"correct", "combine"}
+    rows = sum(len(made.candidates) for step in found.trace for made in step.made)
+    assert rows == found.queries.sum()
+    for made in found.trace[2].made:
+        parents = made.parents[made.candidates.parent]
+        assert torch.equal(parents.owner, made.candidates.owner)
+        if made.move == "correct":  # one letter of the parent is another
+            assert ((parents.signals != made.candidates.signals).sum(1) <= 1).all()
 
 
 def test_search_generator_is_seeded() -> None:
     def random_guess(target, count, generator):
         return torch.randint(1, 9, (len(target), count, 8), generator=generator)
 
-    runs = [search(TARGETS, **{**PARTS, "hypothesize": random_guess}, steps=1, beam=2, seed=s) for s in (1, 1, 2)]
+    parts = {**PARTS, "guess": random_guess}
+    runs = [search(TARGETS, **BOX, parts=parts, effort=few(1, beam=2), seed=s) for s in (1, 1, 2)]
     assert torch.equal(runs[0].signals, runs[1].signals)
     assert not torch.equal(runs[0].signals, runs[2].signals)
 
 
-@pytest.mark.parametrize("bad", [{"target": TARGETS[:0]}, {"target": TARGETS, "max_queries": 0}])
-def test_search_of_nothing_is_refused(bad) -> None:
+def test_search_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="needs a target"):
-        search(bad.pop("target"), **PARTS, **bad)
+        search(TARGETS[:0], **BOX, parts=PARTS, effort=few(1))
+
+
+def test_a_search_that_cannot_start_says_what_is_missing() -> None:
+    with pytest.raises(PluginError, match="'guess' needs guess; the inverter has correct"):
+        search(TARGETS, **BOX, parts={"correct": correct}, effort=few(1))
+
+
+class Silent(Move):
+    """Asks about the first target alone."""
+
+    def ask(self, state, parts, generator):
+        yield Ask(torch.zeros(1, dtype=torch.long), KNOWN[:1])
+
+    def most(self, beam):
+        return 1
+
+
+def test_a_start_owes_every_target_a_candidate() -> None:
+    with pytest.raises(PluginError, match=f"no candidate for {len(TARGETS) - 1} of {len(TARGETS)} targets"):
+        search(TARGETS, **BOX, parts=PARTS, effort=replace(few(1), start=Silent()))
+
+
+def test_a_widening_search_finds_more_than_a_narrow_one_and_never_repeats_a_query() -> None:
+    rows = []
+
+    def watched(signals):
+        rows.append(signals)
+        return embed(signals)
+
+    limits = Limits(steps=20, patience=6, tolerance=1e-9)
+    narrow = Effort(start=Guess(count=6), moves=(Correct(count=6, keep=1),), beam=1, limits=limits)
+    wide = replace(narrow, moves=(Widen(inner=narrow.moves[0], factors=(1, 2, 4, 8)),))
+    solved = {}
+    for name, effort in (("narrow", narrow), ("wide", wide)):
+        found = [search(target[None], **{**BOX, "embed": watched}, parts=PARTS, effort=effort) for target in TARGETS]
+        solved[name] = sum(one.stopped == ("solved",) for one in found)
+        if name == "wide":
+            assert all(int(one.queries) <= effort.most() for one in found)
+    assert solved["wide"] > solved["narrow"]
+    rows.clear()
+    search(TARGETS[:1], **{**BOX, "embed": watched}, parts=PARTS, effort=wide)
+    asked = torch.cat(rows)
+    assert len(torch.unique(asked, dim=0)) == len(asked)
+
+
+def test_a_wide_round_asks_a_beam_at_a_time() -> None:
+    """No function sees more parents at once than the beam has, and a target that a beam solves isn't asked further."""
+    calls = []
+
+    def counted(target, *rest):
+        calls.append(len(target))
+        return correct(target, *rest)
+
+    effort = Effort(
+        start=Guess(count=20),
+        moves=(Widen(inner=Correct(count=2), factors=(4,)),),
+        beam=3,
+        limits=Limits(steps=1, tolerance=1e-9),
+    )
+    found = search(NOBODY, **BOX, parts={**PARTS, "correct": counted}, effort=effort)
+    assert calls == [3, 3, 3, 3] and found.queries <= effort.most() == 20 + 4 * 3 * 2
+    calls.clear()
+    near = KNOWN[(KNOWN > 0).all(1)][:1].clone()
+    near[0, 0] = near[0, 0] % 8 + 1  # a letter from what is known: the first beam finds it
+    search(
+        embed(near),
+        **BOX,
+        parts={**PARTS, "correct": counted},
+        effort=replace(effort, moves=(Widen(inner=Correct(count=72), factors=(4,)),)),
+    )
+    assert calls == [3]

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from unembed.contract.proposers import Corrector, Editor
 from unembed.contract.similarity import cosine
+from unembed.engine.rows import rank_within
 from unembed.inversion.inverter import Inverter
 from unembed.registry import discovery, opening
 from unembed.registry.specs import Method
@@ -32,8 +33,9 @@ class Together(Editor):
     def __init__(self, corrector: Corrector) -> None:
         self.corrector = corrector
 
-    def _correct(self, *given):
-        return self.corrector.correct(*given)
+    def _correct(self, target, hypothesis, embedding, count, generator):
+        few = self.corrector.correct(target, hypothesis, embedding, min(count, 72))  # there are no more
+        return few.repeat(1, -(-count // few.shape[1]), 1)[:, :count]
 
     def _combine(self, target, hypothesis, embedding, edits, answers, count):
         found = [edits[:, 0]]
@@ -63,19 +65,20 @@ def patched(part: str, method: str, change: Callable) -> Callable[[], Inverter]:
     return make
 
 
-def asking(gradients: bool) -> Callable[[], Inverter]:
-    """The toy with a corrector that asks the embedder behind the loop's back."""
+def asking(gradients: bool, part: str = "corrector") -> Callable[[], Inverter]:
+    """The toy with a corrector or editor that asks the embedder behind the loop's back."""
 
     def make() -> Inverter:
-        inverter = toy_inverter()
-        inner = inverter.corrector._correct
+        inverter = toy()
+        asker = getattr(inverter, part)
+        inner = asker._correct
 
         def correct(target, hypothesis, *rest):
             with torch.set_grad_enabled(gradients):
                 (inverter.embedder._embed if gradients else inverter.embedder.embed)(hypothesis)
             return inner(target, hypothesis, *rest)
 
-        inverter.corrector._correct = correct
+        asker._correct = correct
         return inverter
 
     return make
@@ -113,6 +116,10 @@ def unreadable(inner, signals):
 
 def every_other(inner, vectors, *, steps, calls=count(), **options):  # noqa: B008 (one count for all calls)
     return inner(vectors, steps=steps * (next(calls) % 2), **options)
+
+
+def more_than_asked(inner, vectors, max_queries=None, **options):
+    return inner(vectors, max_queries=max_queries and max_queries + 50, **options)
 
 
 def backwards(inner, vectors, **options):
@@ -191,7 +198,8 @@ INVERTERS = [
     (EDITOR, patched("editor", "_combine", overwriting)),
     ("inverter_asks_without_gradients", asking(gradients=True)),
     ("inverter_counts_every_query", asking(gradients=False)),
-    ("inverter_keeps_to_its_budget", patched("", "invert", lambda f, x, max_queries=None, **more: f(x, **more))),
+    ("inverter_counts_every_query", asking(gradients=False, part="editor")),
+    ("inverter_keeps_to_its_budget", patched("", "invert", more_than_asked)),
     (
         "inverter_works_with_no_steps",
         patched("", "invert", lambda f, x, steps, **more: f(x, steps=steps + 1, **more)),
@@ -213,11 +221,14 @@ def test_a_broken_inverter_fails_its_check_alone(check, make) -> None:
 
 
 def test_a_loop_that_embeds_a_signal_twice_is_caught(monkeypatch) -> None:
-    monkeypatch.setattr(
-        "unembed.engine.loop.first_of_each", lambda owner, key: torch.ones_like(owner, dtype=torch.bool)
-    )
-    monkeypatch.setattr("unembed.engine.loop.distinct", lambda key: (torch.arange(len(key)), torch.arange(len(key))))
-    assert failed(Suite(INVERTER, lambda: (toy_inverter(), WORDS))) == {"inverter_embeds_a_signal_once"}
+    monkeypatch.setattr("unembed.engine.rows.Seen.add_new", lambda self, owner, hashed, left: forgetful(owner, left))
+    monkeypatch.setattr("unembed.engine.black_box.distinct", lambda key: (torch.arange(len(key)),) * 2)
+    assert failed(Suite(INVERTER, lambda: (toy(), WORDS))) == {"inverter_embeds_a_signal_once"}
+
+
+def forgetful(owner, left):
+    rows = torch.arange(len(owner))
+    return rows[rank_within(owner) < left[owner]]
 
 
 GOOD = """

@@ -20,6 +20,7 @@ from unembed.testing.checks.proposals import (
     codec_reads_back_what_was_proposed,
     corrector_leaves_its_input_alone,
     corrector_repeats_itself_under_a_seed,
+    editor_keeps_what_a_corrector_promises,
     hypothesizer_leaves_its_input_alone,
 )
 from unembed.testing.suite import check
@@ -30,6 +31,7 @@ _PARTS = (
     hypothesizer_leaves_its_input_alone,
     corrector_leaves_its_input_alone,
     codec_reads_back_what_was_proposed,
+    editor_keeps_what_a_corrector_promises,
 )
 
 
@@ -44,41 +46,45 @@ def inverter_asks_without_gradients(inverter: Inverter, objects: Objects) -> Non
 
 @check(inverter_asks_without_gradients, embedder_counts_its_queries)
 def inverter_counts_every_query(inverter: Inverter, objects: Objects) -> None:
-    """Only the loop asks the embedder: what reaches it is what `queries` reports."""
-    for vector in inverter.embed(objects):
-        before = inverter.embedder.queries
-        with Spy(inverter.embedder) as spy:
-            found = inverter.invert(vector, steps=2, beam=2)
-        equal(int(found.queries[0]), len(spy.rows), "the queries reported, and those that reached the embedder")
-        equal(inverter.embedder.queries - before, len(spy.rows), "the queries counted, and those that reached it")
+    """Only the loop asks the embedder, edits included: what reaches it is what `queries` reports."""
+    for effort in ("medium", "high"):
+        for vector in inverter.embed(objects):
+            before = inverter.embedder.queries
+            with Spy(inverter.embedder) as spy:
+                found = inverter.invert(vector, effort=effort, steps=2, beam=2, max_queries=60)
+            equal(int(found.queries[0]), len(spy.rows), "the queries reported, and those that reached the embedder")
+            equal(inverter.embedder.queries - before, len(spy.rows), "the queries counted, and those that reached it")
 
 
 @check(inverter_counts_every_query)
 def inverter_keeps_to_its_budget(inverter: Inverter, objects: Objects) -> None:
-    """With `max_queries`, no more signals of a target are embedded."""
-    for vector in inverter.embed(objects):
-        with Spy(inverter.embedder) as spy:
-            inverter.invert(vector, steps=3, beam=2, max_queries=4)
-        assert len(spy.rows) <= 4, f"{len(spy.rows)} queries where 4 were allowed"
+    """With `max_queries`, no more signals of a target are embedded: at any effort, one of one query too."""
+    (vector,) = inverter.embed(objects[:1])
+    for effort in inverter.efforts:
+        for most in (1, 4):
+            with Spy(inverter.embedder) as spy:
+                found = inverter.invert(vector, effort=effort, steps=2, max_queries=most)
+            assert len(spy.rows) <= most, f"{len(spy.rows)} queries at effort {effort!r} where {most} were allowed"
+            equal(int(found.queries[0]), len(spy.rows), "the queries reported, and those that reached the embedder")
 
 
 @check(inverter_counts_every_query)
 def inverter_embeds_a_signal_once(inverter: Inverter, objects: Objects) -> None:
-    """A signal that a target has met is never embedded for it again."""
+    """A signal that a target has met is never embedded for it again, whichever move asks: at effort `high` too."""
     embedder = inverter.embedder
-    for vector in inverter.embed(objects):
-        with Spy(embedder) as spy:
-            search(
-                vector[None],
-                embed=embedder.embed,
-                hypothesize=inverter.hypothesizer.hypothesize,
-                correct=inverter.corrector.correct,
-                similarity=embedder.similarity,
-                steps=3,
-                beam=3,
-            )
-        rows = torch.stack(spy.rows)
-        equal(len(rows), len(torch.unique(rows, dim=0)), "signals embedded, and different ones among them")
+    efforts = (inverter.settings("medium", steps=3, beam=3), inverter.settings("high", steps=2, max_queries=200))
+    for effort in efforts:
+        for vector in inverter.embed(objects):
+            with Spy(embedder) as spy:
+                search(
+                    vector[None],
+                    embed=embedder.embed,
+                    parts=inverter.parts,
+                    effort=effort,
+                    similarity=embedder.similarity,
+                )
+            rows = torch.stack(spy.rows)
+            equal(len(rows), len(torch.unique(rows, dim=0)), "signals embedded, and different ones among them")
 
 
 @check(*_PARTS)
@@ -100,10 +106,11 @@ def inverter_never_gets_worse_with_more_steps(inverter: Inverter, objects: Objec
 
 @check(*_PARTS, corrector_repeats_itself_under_a_seed)
 def inverter_repeats_itself_under_a_seed(inverter: Inverter, objects: Objects) -> None:
-    """One seed gives one result."""
+    """One seed gives one result, with edits too."""
     vectors = inverter.embed(objects)
-    a, b = (inverter.invert(vectors, steps=1, beam=2, seed=5) for _ in range(2))
-    assert torch.equal(a.signals, b.signals), "two inversions under one seed differ"
+    for effort in ("medium", "high"):
+        a, b = (inverter.invert(vectors, effort=effort, steps=1, beam=2, seed=5) for _ in range(2))
+        assert torch.equal(a.signals, b.signals), f"two inversions under one seed differ at effort {effort!r}"
 
 
 @check(inverter_works_with_no_steps, embedder_treats_a_row_alone_as_in_a_batch)

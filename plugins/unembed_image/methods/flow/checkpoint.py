@@ -12,6 +12,7 @@ from unembed.checkpoints.manifest import EmbedderEntry, Storage, network_config
 from unembed.checkpoints.tensors import check_fit
 from unembed.contract.embedder import Embedder
 from unembed.contract.proposers import Corrector, Hypothesizer
+from unembed.engine import moves
 from unembed_image.codec import ImageCodec
 from unembed_image.embedders.base import ImageEmbedder
 from unembed_image.methods.flow.edits import Edit
@@ -23,14 +24,36 @@ from unembed_image.networks.network import ImageNetwork, Space
 __all__ = ["build_inverter", "image_embedder", "open_checkpoint", "save_network"]
 
 # Corrections climb fastest at first, edits go on where they stall; good first guesses stay ahead to the end.
+# The editor draws its edits anew each time: no more are asked for than are tried.
 EFFORTS = {
-    "low": unembed.Effort(steps=2, beam=2, branch=2, guesses=4),
-    "medium": unembed.Effort(steps=5, beam=1, branch=8, guesses=16, edits=32),
-    "high": unembed.Effort(steps=20, beam=1, branch=8, guesses=32, edits=64, patience=6, max_queries=5000),
-    "max": unembed.Effort(steps=20, beam=1, branch=16, guesses=64, edits=320, patience=6, max_queries=10_000),
+    "low": unembed.Effort(
+        start=moves.Guess(count=4), moves=(moves.Correct(count=2),), beam=2, limits=unembed.Limits(steps=2)
+    ),
+    "medium": unembed.Effort(
+        start=moves.Guess(count=16),
+        moves=(moves.Correct(count=8), moves.Combine(count=32, oversample=1)),
+        beam=1,
+        limits=unembed.Limits(steps=5),
+    ),
+    "high": unembed.Effort(
+        start=moves.Guess(count=32),
+        moves=(moves.Correct(count=8), moves.Combine(count=64, oversample=1)),
+        beam=1,
+        limits=unembed.Limits(steps=20, patience=6, max_queries=5000),
+    ),
+    "max": unembed.Effort(
+        start=moves.Guess(count=64),
+        moves=(moves.Correct(count=16), moves.Combine(count=320, oversample=1)),
+        beam=1,
+        limits=unembed.Limits(steps=20, patience=6, max_queries=10_000),
+    ),
 }
 # What edits gain with CLIP's embeddings makes an image less like the original to others.
-CLIP_EFFORTS = EFFORTS | {"medium": unembed.Effort(steps=8, beam=2, branch=4, guesses=8)}
+CLIP_EFFORTS = EFFORTS | {
+    "medium": unembed.Effort(
+        start=moves.Guess(count=8), moves=(moves.Correct(count=4),), beam=2, limits=unembed.Limits(steps=8)
+    )
+}
 LEAST, MOST = 0.97, 0.8  # times at which the first and the last candidate of a correction begin
 
 

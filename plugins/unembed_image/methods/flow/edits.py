@@ -34,8 +34,6 @@ class Edit(Editor):
     the rest. The first is the largest.
     """
 
-    reach = 1
-
     def __init__(self, network: ImageNetwork) -> None:
         self.network = network
 

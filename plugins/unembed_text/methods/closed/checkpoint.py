@@ -9,6 +9,8 @@ from torch import Tensor
 from unembed.checkpoints.manifest import EmbedderEntry, Manifest, Storage, network_config
 from unembed.checkpoints.tensors import check_fit, load_checkpoint, save_checkpoint
 from unembed.engine.effort import Effort
+from unembed.engine.limits import Limits
+from unembed.engine.moves import Correct, Edit
 from unembed.errors import CheckpointError
 from unembed.inversion.inverter import Inverter
 from unembed_text.codecs.wordpiece import TextCodec
@@ -20,10 +22,14 @@ from unembed_text.metrics import text_metrics
 
 __all__ = ["build_inverter", "build_network", "open_checkpoint", "save_network"]
 
-# With many corrections of each, those of one text would fill the beam.
+# With many corrections of each, those of one text would fill the beam: only the best of them may.
 EFFORTS = {
-    name: Effort(steps=30, beam=8, branch=branch, edits=16, elite=2, patience=6, max_queries=5000, siblings=1)
-    for name, branch in (("high", 16), ("max", 64))
+    name: Effort(
+        moves=(Correct(count=count, keep=1), Edit(count=16, elite=2, keep=2)),
+        elite=2,
+        limits=Limits(steps=30, patience=6, max_queries=5000),
+    )
+    for name, count in (("high", 16), ("max", 64))
 }
 
 

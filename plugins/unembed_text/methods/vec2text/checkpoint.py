@@ -1,6 +1,7 @@
 """The checkpoint of a pair of networks, and the inverter that it opens as."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from unembed.checkpoints.manifest import EmbedderEntry, Manifest, Storage, network_config
 from unembed.checkpoints.tensors import check_fit, load_checkpoint, save_checkpoint
+from unembed.engine.effort import EFFORTS
 from unembed.inversion.inverter import Inverter
 from unembed_text.codecs.t5 import T5Codec
 from unembed_text.embedders.encoders import read_tokenizer
@@ -17,7 +19,7 @@ from unembed_text.embedders.local import OverTexts, TextEmbedder, text_embedder
 from unembed_text.methods.closed.network import Special, stored_for
 from unembed_text.methods.shapes import PairShape
 from unembed_text.methods.vec2text.network import CorrectionNetwork, GuessNetwork, PairNetwork, cut
-from unembed_text.methods.vec2text.proposers import PairCorrector, PairHypothesizer
+from unembed_text.methods.vec2text.proposers import LENGTH, Draft, PairCorrector, PairHypothesizer
 from unembed_text.metrics import text_metrics
 
 __all__ = ["build_inverter", "build_pair", "open_checkpoint", "save_pair"]
@@ -75,6 +77,8 @@ def build_inverter(
         name=name,
         embedder=OverTexts(embedder, partial(_shown, pair.guess.special, codec, tokens)),
         hypothesizer=PairHypothesizer(pair.guess, codec, tokens),
+        parts={"draft": PairHypothesizer(pair.guess, codec, tokens, min(tokens, LENGTH)).hypothesize},
+        efforts={name: replace(effort, start=Draft()) for name, effort in EFFORTS.items()},
         corrector=PairCorrector(pair.correction, codec, tokens),
         codec=codec,
         metrics=text_metrics(),

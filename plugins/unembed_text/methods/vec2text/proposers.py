@@ -1,15 +1,19 @@
 """The pair of networks as hypothesizer and corrector."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from unembed.contract.proposers import Corrector, Hypothesizer
+from unembed.engine.moves import Asking, Guess
+from unembed.engine.state import Parts, State
 from unembed_text.codecs.t5 import T5Codec
 from unembed_text.methods.closed.network import T5Network
 from unembed_text.methods.vec2text.beams import beam_search
 from unembed_text.methods.vec2text.network import CorrectionNetwork, GuessNetwork, as_read, ended
 
-__all__ = ["PairCorrector", "PairHypothesizer"]
+__all__ = ["LENGTH", "Draft", "PairCorrector", "PairHypothesizer"]
 
 LENGTH = 127  # tokens that vec2text lets a network write, the end among them
 
@@ -23,11 +27,20 @@ class PairHypothesizer(Hypothesizer):
 
     def __init__(self, network: GuessNetwork, codec: T5Codec, tokens: int, length: int = LENGTH) -> None:
         self.network, self.codec, self.tokens, self.length = network, codec, tokens, length
-        if length > tokens:
-            self.starter = PairHypothesizer(network, codec, tokens, tokens)
 
     def _hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
         return self.codec.signals(_search(self.network, target, None, None, count, self.length, self.tokens - 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft(Guess):
+    """First guesses no longer than a corrector reads, where there are rounds to correct them in: less work."""
+
+    needs = ("guess", "draft")
+
+    def ask(self, state: State, parts: Parts, generator: torch.Generator) -> Asking:
+        """See `Guess`."""
+        yield self.guesses(state, parts["draft" if state.limits.steps else "guess"], generator)
 
 
 class PairCorrector(Corrector):
