@@ -12,10 +12,11 @@ import torch
 from unembed import cli
 from unembed.checkpoints.manifest import read_manifest
 from unembed.config import parse
+from unembed.inversion.inverter import Inverter
 from unembed.testing.toy import ToyRecipe, toy_inverter, words
 from unembed.training import TrainConfig, Trainer
 
-ROW = {"reconstruction", "similarity", "confidence", "exact", "steps", "queries"}
+ROW = {"reconstruction", "similarity", "confidence", "exact", "steps", "queries", "stopped"}
 
 
 @pytest.fixture
@@ -95,6 +96,38 @@ def test_invert_out_writes_the_lines_to_a_file(run, vectors, tmp_path) -> None:
     assert "2 reconstructions" in err
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r.jsonl", "v.npy"]
+
+
+def test_a_dry_run_leaves_the_output_file_alone(run, vectors, tmp_path) -> None:
+    (tmp_path / "r.jsonl").write_text("kept")
+    for arguments in (("cafe",), ("--vectors", vectors)):
+        code, out, _ = run("invert", *arguments, "--inverter", "toy", "--dry-run", "--out", tmp_path / "r.jsonl")
+        assert code == 0 and "at most" in out and (tmp_path / "r.jsonl").read_text() == "kept"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["r.jsonl", "v.npy"]
+
+
+def test_rows_are_written_as_searches_end(run, monkeypatch) -> None:
+    monkeypatch.setattr("unembed.inversion.stream.CPU_AT_ONCE", 2)
+    invert, found = Inverter.invert, []
+
+    def third_fails(self, vectors, **options):
+        if len(found) == 2:
+            raise ZeroDivisionError
+        found.append(invert(self, vectors, **options))
+        return found[-1]
+
+    monkeypatch.setattr(Inverter, "invert", third_fails)
+    code, out, _ = run("invert", *words(6), "--inverter", "toy", "--json", "--steps", 1)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 1 and [row["input"] for row in rows] == words(6)[:4]
+    assert [row["exact"] for row in rows] == [row["input"] == row["reconstruction"] for row in rows]
+
+
+def test_an_effort_of_the_inverters_own_has_a_name(run, monkeypatch) -> None:
+    code, out, _ = run("invert", "cafe", "--inverter", "toy", "--effort", "max", "--json")
+    assert code == 0 and json.loads(out)["reconstruction"] == "cafe"
+    code, _, err = run("invert", "cafe", "--inverter", "toy", "--effort", "heroic")
+    assert code == 2 and "no effort 'heroic'; the efforts are low, medium, high, max" in err
 
 
 def test_invert_steps_and_budget_are_kept(run) -> None:

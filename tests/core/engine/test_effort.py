@@ -3,9 +3,12 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from unembed.contract.proposers import Corrector
-from unembed.engine.effort import EFFORTS, Effort, effort
+from unembed.engine.effort import EFFORTS, Effort
+from unembed.engine.limits import Limits
+from unembed.engine.moves import Combine, Correct, Edit, Guess, Widen
 from unembed.errors import InputError
 from unembed.inversion.evaluation import evaluate
 from unembed.inversion.inverter import Inverter
@@ -33,18 +36,49 @@ def edited():
 
 
 def test_effort_gives_way_to_what_is_asked_for() -> None:
-    found = effort("max", steps=0)
-    assert (found.steps, found.beam, found.edits) == (0, EFFORTS["max"].beam, EFFORTS["max"].edits)
-    assert effort("max", beam=3).branch == 3
-    apart = {"apart": replace(EFFORTS["max"], siblings=1)}
-    assert effort("apart", efforts=apart).siblings == 1 and effort("apart", beam=3, efforts=apart).siblings is None
-    assert effort("low", max_queries=9).max_queries == 9
+    found = EFFORTS["max"].override(steps=0)
+    assert found == replace(EFFORTS["max"], limits=replace(EFFORTS["max"].limits, steps=0))
+    assert EFFORTS["low"].override(max_queries=9, patience=1).limits == Limits(steps=4, patience=1, max_queries=9)
+    assert EFFORTS["low"].override() == EFFORTS["low"]
 
 
-@pytest.mark.parametrize("bad", [{"steps": -1}, {"beam": 0}, {"max_queries": 0}])
+def test_another_beam_sets_the_corrections_of_each_too() -> None:
+    apart = Effort(start=Guess(count=5), moves=(Correct(count=64, keep=1), Edit(count=9)), beam=8)
+    found = apart.override(beam=3)
+    assert (found.start, found.beam) == (Guess(count=5), 3) and apart.override(beam=7).start == Guess(count=7)
+    assert found.moves == (Correct(), Edit(count=9)) and found.moves[0].most(3) == 9
+    wide = replace(apart, moves=(Widen(inner=Correct(count=64, keep=1)),))
+    assert wide.override(beam=2).moves == (Widen(inner=Correct()),)
+
+
+@pytest.mark.parametrize("bad", [{"steps": -1}, {"beam": 0}, {"max_queries": 0}, {"patience": 0}])
 def test_effort_refuses_wrong_settings(bad) -> None:
-    with pytest.raises(InputError, match="at least"):
-        effort("low", **bad)
+    with pytest.raises(InputError, match=f"{next(iter(bad))} must be at least"):
+        EFFORTS["low"].override(**bad)
+
+
+@pytest.mark.parametrize("bad", [{"factors": ()}, {"factors": (0, 1)}, {"inner": Edit(count=2)}])
+def test_widen_refuses_what_it_cannot_widen(bad) -> None:
+    with pytest.raises(InputError, match="Widen"):
+        Widen(**{"inner": Correct(), **bad})
+
+
+def test_moves_whose_parts_are_missing_are_left_out() -> None:
+    high = EFFORTS["high"]
+    assert high.fitted({"guess", "correct"}).moves == (Correct(count=8),)
+    assert high.fitted({"guess", "correct", "edit"}).moves[1] == Edit(count=64, elite=2, keep=2)
+    assert high.fitted({"guess", "correct", "edit", "combine"}).moves[1] == Combine(count=128, keep=2)
+    wide = Effort(moves=(Widen(inner=Correct()),))
+    assert wide.fitted({"guess"}).moves == () and wide.fitted({"guess", "correct"}) == wide
+
+
+def test_the_most_that_an_effort_asks_is_that_of_its_moves() -> None:
+    effort = Effort(start=Guess(count=5), moves=(Correct(count=4), Edit(count=3, elite=2)), beam=2)
+    assert effort.most() == 5 + 20 * (2 * 4 + 3 * 2)
+    assert replace(effort, moves=(Combine(count=3),)).most() == 5 + 20 * (3 + 2 * 8)
+    assert replace(effort, moves=(Widen(inner=Correct(count=4), factors=(1, 5)),)).most() == 5 + 20 * 5 * 2 * 4
+    assert effort.override(max_queries=30).most() == 30
+    assert EFFORTS["high"].most() == 5000 and EFFORTS["high"].override(steps=1).most() == 8 + 64 + 128 + 16
 
 
 def test_effort_unknown_lists_the_known() -> None:
@@ -74,11 +108,14 @@ def test_an_editor_is_asked_at_high_effort_alone(edited) -> None:
 def test_an_inverter_says_what_its_efforts_mean() -> None:
     whole = toy_inverter()
     parts = {key: getattr(whole, key) for key in ("embedder", "hypothesizer", "corrector", "codec")}
-    own = Inverter(name="own", **parts, efforts={"high": Effort(steps=1, beam=2, branch=3, guesses=5)})
+    high = Effort(start=Guess(count=5), moves=(Correct(count=3),), beam=2, limits=Limits(steps=1))
+    own = Inverter(name="own", **parts, efforts={"high": high, "exhaustive": EFFORTS["max"]})
     vectors = own.embed(words(8, seed=6))
-    assert own.settings("high", max_queries=40) == Effort(steps=1, beam=2, branch=3, guesses=5, max_queries=40)
-    assert own.settings("low") == EFFORTS["low"] and "high" in EFFORTS and EFFORTS["high"].guesses is None
+    assert own.settings("high", max_queries=40) == replace(high, limits=Limits(steps=1, max_queries=40))
+    assert own.settings("low") == EFFORTS["low"] and "high" in EFFORTS and EFFORTS["high"].start.count is None
     assert (own.invert(vectors, effort="high").queries <= 5 + 2 * 3 + 1).all()
     assert (own.invert(vectors, effort="high").steps <= 1).all()
     assert 5 < evaluate(own, own.codec.encode(words(8, seed=6)), effort="high").metrics["queries_per_item"] <= 12
-    assert own.settings("high", beam=7).guesses == 7
+    assert own.settings("high", beam=7).start.count == 7
+    named, given = (own.invert(vectors, effort=effort).similarity for effort in ("exhaustive", EFFORTS["max"]))
+    assert torch.equal(named, given)

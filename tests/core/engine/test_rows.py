@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unembed.engine.rows import Chunked, best_of_each, counts, distinct, first_of_each, rank_within, row_hash
+from unembed.engine.rows import Chunked, Seen, best_of_each, counts, distinct, rank_within, row_hash
 
 
 @pytest.fixture(params=range(5))
@@ -51,14 +51,20 @@ def test_counts_are_of_all_owners(rows) -> None:
     assert counts(owner, 9).tolist() == [owner.tolist().count(name) for name in range(9)]
 
 
-def test_first_of_each_marks_first_pairs(rows) -> None:
+@pytest.mark.parametrize("most", [1, 3, 100])
+def test_seen_lets_each_owner_meet_a_row_once(rows, most) -> None:
     owner, key, _ = rows
-    seen = set()
-    wanted = []
-    for pair in zip(owner.tolist(), key.tolist(), strict=True):
-        wanted.append(pair not in seen)
-        seen.add(pair)
-    assert first_of_each(owner, key).tolist() == wanted
+    seen, met = Seen(owner.device), set()
+    left = torch.tensor([most, most + 1, 0, 100])
+    for part in (slice(0, 11), slice(11, 11), slice(11, 12), slice(12, 30)):
+        wanted, taken = [], [0] * 4
+        for row, pair in enumerate(zip(owner[part].tolist(), key[part].tolist(), strict=True)):
+            if pair not in met and taken[pair[0]] < left[pair[0]]:
+                met.add(pair)
+                taken[pair[0]] += 1
+                wanted.append(row)
+        assert seen.add_new(owner[part], key[part], left).tolist() == wanted
+    assert seen.keys.tolist() == sorted(seen.keys.tolist()) and len(seen.keys) == len(met)
 
 
 def test_distinct_points_back_to_the_first(rows) -> None:
@@ -92,6 +98,11 @@ def test_chunked_halves_when_memory_runs_out() -> None:
     assert sizes == [8, 4, 2, 2, 2, 2, 1]
     chunked(function, torch.arange(2))
     assert sizes[-1] == 2  # the smaller size stays
+
+
+def test_chunked_passes_on_what_is_no_tensor() -> None:
+    found = Chunked(2)(lambda x, count, y: x * count + y, torch.arange(5), 10, torch.ones(5))
+    assert found.tolist() == [1, 11, 21, 31, 41]
 
 
 def test_chunked_gives_up_at_one_row() -> None:

@@ -23,6 +23,22 @@ def test_evaluate_agrees_with_counting() -> None:
     assert found.metrics["queries_per_item"] == pytest.approx(again.queries.double().mean().item())
 
 
+def test_evaluate_takes_objects_as_well_as_signals() -> None:
+    inverter = toy_inverter()
+    given, encoded = words(9, seed=3), inverter.codec.encode(words(9, seed=3))
+    a, b = (evaluate(inverter, inputs, effort="low", steps=2) for inputs in (given, encoded))
+    assert a.metrics == b.metrics and a.references == given
+
+
+def test_a_single_query_is_counted_once() -> None:
+    inverter = toy_inverter()
+    inverter.hypothesizer._hypothesize = lambda target, count, generator: torch.tensor([1, 0, 2, 0, 0, 0, 0, 0]).expand(
+        len(target), count, 8
+    )
+    for found in evaluate_steps(inverter, words(3), (0, 1), effort=inverter.settings(max_queries=1)):
+        assert found.metrics["queries_per_item"] == 1 and found.reconstructions == ["ab"] * 3
+
+
 def test_evaluate_summary_is_flat_with_an_interval_for_each_metric() -> None:
     inverter = toy_inverter()
     summary = evaluate(inverter, inverter.codec.encode(words(20)), steps=0, beam=2).summary()
@@ -42,8 +58,9 @@ def test_evaluate_on_nothing_is_refused() -> None:
 def test_several_numbers_of_steps_are_those_of_searches_of_so_many() -> None:
     inverter = toy_inverter()
     signals = inverter.codec.encode(words(40, seed=2))
+    effort = inverter.settings(beam=2)
     several = (0, 1, 3, 30)  # the last is past the end of the search
-    for steps, found in zip(several, evaluate_steps(inverter, signals, several, beam=2), strict=True):
+    for steps, found in zip(several, evaluate_steps(inverter, signals, several, effort=effort), strict=True):
         alone = evaluate(inverter, signals, steps=steps, beam=2)
         assert found.metrics == alone.metrics and found.ci == alone.ci
         assert found.reconstructions == alone.reconstructions and found.n == 40
@@ -52,7 +69,8 @@ def test_several_numbers_of_steps_are_those_of_searches_of_so_many() -> None:
 def test_parts_of_the_signals_are_evaluated_as_one() -> None:
     inverter = toy_inverter()
     signals = inverter.codec.encode(words(40, seed=2))
-    (whole,), (parts,) = (evaluate_steps(inverter, signals, (2,), beam=2, at_once=at_once) for at_once in (None, 7))
+    effort = inverter.settings(beam=2)
+    (whole,), (parts,) = (evaluate_steps(inverter, signals, (2,), effort=effort, at_once=size) for size in (None, 7))
     assert parts.references == whole.references and parts.n == 40 and len(parts.similarity) == 40
     again = inverter.embed(parts.reconstructions)
     assert torch.allclose(inverter.embedder.similarity(inverter.embedder.embed(signals), again), parts.similarity)

@@ -82,3 +82,66 @@ def test_invert_measures_the_object_that_it_returns() -> None:
     assert torch.allclose(found.similarity, embedder.similarity(VECTORS[:1], inverter.embed(["ab"])))
     assert found.queries.tolist() == [2]
     assert found.stopped == ("stalled",)
+
+
+def test_a_single_query_is_spent_on_what_is_returned() -> None:
+    embedder = ToyEmbedder()
+    inverter = Inverter(name="holes", embedder=embedder, hypothesizer=Holes(), corrector=Same(), codec=ToyCodec())
+    before = embedder.queries
+    found = inverter.invert(VECTORS[:2], max_queries=1)
+    assert found.queries.tolist() == [1, 1] and embedder.queries - before == 1  # both have the same guess
+    assert found.objects == ["ab", "ab"] and found.stopped == ("budget", "budget")
+    assert found.signals.tolist() == [[1, 2, 0, 0, 0, 0, 0, 0]] * 2
+    assert torch.allclose(found.similarity, embedder.similarity(VECTORS[:2], inverter.embed(["ab", "ab"])))
+
+
+def test_an_inversion_is_its_rows() -> None:
+    found = INVERTER.invert(VECTORS, steps=2)
+    assert len(found) == 5 and list(found) == found.rows()
+    assert [row["index"] for row in found] == [0, 1, 2, 3, 4]
+    for number, row in enumerate(found.rows(inputs=WORDS, exact=[True] * 5)):
+        assert list(row) == [
+            "input", "reconstruction", "similarity", "exact", "confidence", "steps", "queries", "stopped"
+        ]  # fmt: skip
+        assert (row["input"], row["reconstruction"]) == (WORDS[number], found.objects[number])
+        assert row["similarity"] == found.similarity[number].item() and row["queries"] == found.queries[number]
+        assert row["exact"] is True and row["confidence"] is None and row["stopped"] == found.stopped[number]
+
+
+@pytest.mark.parametrize("sizes", [(5,), (1, 4), (2, 2, 1), (1, 1, 1, 1, 1)])
+def test_a_stream_gives_the_rows_of_its_parts(sizes) -> None:
+    batches = VECTORS.split(sizes)
+    rows = list(INVERTER.stream(batches, at_once=2, steps=3, beam=2))
+    wanted = [INVERTER.invert(part, steps=3, beam=2).rows() for part in VECTORS.split(2)]
+    wanted = [row for part in wanted for row in part]
+    assert [row.pop("index") for row in rows] == [0, 1, 2, 3, 4]
+    assert rows == [{key: value for key, value in row.items() if key != "index"} for row in wanted]
+
+
+def test_a_stream_reads_no_further_than_it_searches() -> None:
+    read = []
+
+    def batches():
+        for vector in VECTORS:
+            read.append(vector)
+            yield vector
+
+    rows = INVERTER.stream(batches(), at_once=2, steps=1)
+    assert not read
+    next(rows)
+    assert len(read) == 2
+    next(rows)
+    assert len(read) == 2
+    assert len(list(rows)) == 3 and len(read) == 5
+
+
+def test_a_stream_refuses_an_unknown_effort_at_once() -> None:
+    with pytest.raises(InputError, match="no effort"):
+        INVERTER.stream([], effort="heroic")
+
+
+def test_what_is_searched_at_once_fits_into_memory() -> None:
+    low, high = (INVERTER.at_once(INVERTER.settings(name)) for name in ("low", "max"))
+    assert low == high == 64
+    huge = INVERTER.settings("max").override(beam=20_000)
+    assert INVERTER.at_once(huge) == 1
