@@ -1,0 +1,54 @@
+"""Texts with what matters blotted out."""
+
+import re
+from collections.abc import Sequence
+
+from unembed_audit.findings.finding import Finding
+
+__all__ = ["BLOT", "mask", "mask_unknown", "mask_value"]
+
+BLOT = "█"
+
+# Words that carry grammar and no facts; everything else is blotted out where names can't be told from other words.
+_PLAIN = frozenset(
+    "a about after again all also am an and any are as at be because been before being but by can could did do does for "
+    "from had has have he her here hers him his how i if in into is it its just may me might more most must my no nor not "
+    "now of off on once one only or other our out over own per please she should since so some such than that the their "
+    "them then there these they this those through to too under until up very was we were what when where which while who "
+    "whom why will with would yes you your".split()
+)
+
+
+def mask_value(finding: Finding) -> str:
+    """A finding's value with its letters and digits blotted out, but for the first of a value of four or more.
+
+    Punctuation stays, so that the form can be seen: `jane.doe@example.com` is `j███.███@███████.███`. Nothing of a
+    secret stays, not even its length.
+    """
+    if finding.kind == "secret":
+        return BLOT * 8
+    value = finding.value
+    keep = 1 if sum(c.isalnum() for c in value) >= 4 and value[:1].isalpha() else 0
+    return value[:keep] + re.sub(r"[^\W_]", BLOT, value[keep:])
+
+
+def mask(text: str, findings: Sequence[Finding]) -> str:
+    """`text` with each of its findings (in order, without overlaps) masked."""
+    parts, place = [], 0
+    for finding in findings:
+        parts += [text[place : finding.start], mask_value(finding)]
+        place = finding.end
+    return "".join([*parts, text[place:]])
+
+
+def mask_unknown(text: str, findings: Sequence[Finding]) -> str:
+    """`mask`, and every other word that isn't a plain word of grammar: for detectors that can't tell names."""
+    parts, place = [], 0
+    for finding in findings:
+        parts += [_plain(text[place : finding.start]), mask_value(finding)]
+        place = finding.end
+    return "".join([*parts, _plain(text[place:])])
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^\W_]+", lambda word: word[0] if word[0].lower() in _PLAIN else BLOT * len(word[0]), text)
