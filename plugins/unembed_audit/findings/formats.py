@@ -33,7 +33,7 @@ _STREET_FIRST = (
     r"travessa|largo|corso|camino|carrera|ulica|ul\.?|jalan|jl\.?"
 )
 _STREET_JOINED = r"[a-zà-ÿß]+(?:straße|strasse|str\.?|weg|platz|allee|gasse|straat|laan|gracht|plein|vej|gatan|vägen|gade)"
-_UNIT = r"(?:,?\s(?:flat|apt\.?|apartment|unit|suite|ste\.?|no\.?|#)\s?\d{1,4}\s?[a-z]?\b|\s?#\d{1,4}\b|,\s\d{1,2}º\s[a-z]\b)"
+_UNIT = r"(?:,?\s(?:flat|apt\.?|apartment|unit|suite|ste\.?|no\.?|#)\s?\d{1,4}(?:\s?[a-z]\b)?|\s?#\d{1,4}\b|,\s\d{1,2}º\s[a-z]\b)"
 # A town after a street: up to three words, between digits that may be a postcode before or behind it.
 _TOWN = (
     r"(?:,\s(?:\d{4,5}\s)?(?!at\b|on\b|by\b|and\b|with\b|for\b|from\b|since\b|is\b|was\b|has\b)[a-zà-ÿ'-]{3,}"

@@ -9,13 +9,18 @@ __all__ = ["BLOT", "mask", "mask_unknown", "mask_value"]
 
 BLOT = "█"
 
-# Words that carry grammar and no facts; everything else is blotted out where names can't be told from other words.
+# Words of grammar, and of what records are about, that are nobody's name; everything else is blotted out where names
+# can't be told from other words.
 _PLAIN = frozenset(
     "a about after again all also am an and any are as at be because been before being but by can could did do does for "
     "from had has have he her here hers him his how i if in into is it its just may me might more most must my no nor not "
     "now of off on once one only or other our out over own per please she should since so some such than that the their "
     "them then there these they this those through to too under until up very was we were what when where which while who "
-    "whom why will with would yes you your".split()
+    "whom why will with would yes you your "
+    "account address amount appointment balance called card case claim client code contact contract customer date delivery "
+    "email error file invoice key letter login meeting message note number order paid password patient pay payment phone "
+    "policy price record refund report request room secret send sent server subject support system team ticket token "
+    "total transfer user visit".split()
 )
 
 
@@ -42,7 +47,7 @@ def mask(text: str, findings: Sequence[Finding]) -> str:
 
 
 def mask_unknown(text: str, findings: Sequence[Finding]) -> str:
-    """`mask`, and every other word that isn't a plain word of grammar: for detectors that can't tell names."""
+    """`mask`, and every other word that isn't among a few plain ones: for detectors that can't tell names."""
     parts, place = [], 0
     for finding in findings:
         parts += [_plain(text[place : finding.start]), mask_value(finding)]

@@ -16,7 +16,7 @@ _TLD = (
     r"(?:co|ac|org|gov|com|net|nhs|ne|or)\s?\.\s?(?:uk|jp|nz|za|in|kr|au|br|mx|ar|sg|hk|tr|il|ke|th)|"
     r"uk|de|fr|es|it|nl|be|ch|at|se|no|dk|fi|pl|cz|pt|ie|gr|hu|ro|eu|us|ca|au|nz|jp|cn|kr|br|mx|ru|ua|tr|za|ng|ke)"
 )
-_TLD_END = r"(?![\w-])"
+_TLD_END = r"(?![\w-])(?!\s?\.\s?(?:com|co|org|net|uk)\b)"
 _NAME_PART = r"[a-z0-9_%+]+"
 # At most one full stop with a space after it joins the local part: "thanks. jane. doe @ …" keeps its sentence.
 _LOCAL = (

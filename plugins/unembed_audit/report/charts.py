@@ -30,7 +30,7 @@ def bars(labels: Sequence[str], rates: Sequence[Rate], *, title: str) -> Markup:
         foreground="#333333",
         foreground_strong="#111111",
         foreground_subtle="#777777",
-        colors=("#a33b20",),
+        colors=("#d99a86",),
         font_family="system-ui, sans-serif",
         label_font_size=13,
         major_label_font_size=13,
@@ -51,6 +51,7 @@ def bars(labels: Sequence[str], rates: Sequence[Rate], *, title: str) -> Markup:
         value_formatter=lambda value: f"{value:.0f} %",
         spacing=8,
         margin=6,
+        margin_right=28,
         pretty_print=False,
     )
     # Its bars begin at the bottom.

@@ -104,7 +104,7 @@ def summarise(
                 "records": size,
                 **_rates(tallies, {one: size}, measured),
             }
-            for one, size in sizes.items()
+            for one, size in sorted(sizes.items())
         ],
         "by_length": [
             {
