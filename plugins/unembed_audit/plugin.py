@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from unembed.registry.extras import needs_extra
+
 from unembed.registry.hooks import hookimpl
 from unembed.registry.specs import CommandSpec
 

@@ -21,17 +21,30 @@ __all__ = ["audit"]
 
 @click.command()
 @click.argument("source")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the report.  [default: named after SOURCE]")
-@click.option("--sample", type=click.IntRange(1), default=200, show_default=True, help="Most records of each collection.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the report.  [default: named after SOURCE]",
+)
+@click.option(
+    "--sample", type=click.IntRange(1), default=200, show_default=True, help="Most records of each collection."
+)
 @click.option("--all", "everything", is_flag=True, help="Invert every record.")
 @click.option("--collection", help="The collection, table or index to read.  [default: all]")
 @click.option("--column", help="The column, array or field of the vectors.")
 @click.option("--inverter", default=INVERTER, show_default=True, help="A name, a checkpoint folder or a hub id.")
 @click.option("--embedder", help="Another way to the inverter's own model: a folder, a server, an API.")
-@click.option("--effort", type=click.Choice(list(EFFORTS)), default=EFFORT, show_default=True, help="How hard to search.")
+@click.option(
+    "--effort", type=click.Choice(list(EFFORTS)), default=EFFORT, show_default=True, help="How hard to search."
+)
 @click.option("--max-cost", type=click.FloatRange(0), help="Most US dollars spent on an embedding API.")
 @click.option("--show-text", is_flag=True, help="Write what was found as it is, not masked.")
-@click.option("--fail-above", type=click.FloatRange(0, 1), metavar="R", help="Exit 1 if a larger share of records gives something away.")
+@click.option(
+    "--fail-above",
+    type=click.FloatRange(0, 1),
+    metavar="R",
+    help="Exit 1 if a larger share of records gives something away.",
+)
 @click.option("--force", is_flag=True, help="Go on though another model seems to have made the vectors.")
 @click.option("--restart", is_flag=True, help="Begin anew in a folder that holds an audit.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sample and the search.")

@@ -12,8 +12,15 @@ __all__ = ["identify"]
 @click.argument("source")
 @click.option("--collection", help="The collection, table or index to read.  [default: all]")
 @click.option("--column", help="The column, array or field of the vectors.")
-@click.option("--embedder", "embedders", multiple=True, help="An embedder to ask with the texts beside the vectors; may be given more than once.")
-@click.option("--invert/--no-invert", default=True, show_default=True, help="Invert a few vectors where nothing else tells.")
+@click.option(
+    "--embedder",
+    "embedders",
+    multiple=True,
+    help="An embedder to ask with the texts beside the vectors; may be given more than once.",
+)
+@click.option(
+    "--invert/--no-invert", default=True, show_default=True, help="Invert a few vectors where nothing else tells."
+)
 @click.option("--device", help="cpu, cuda, cuda:1 …  [default: the accelerator if there is one]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def identify(
@@ -64,10 +71,14 @@ def identify(
         facts.update(place=opened.place, kind=opened.kind, embedder=found.embedder, mixed=found.mixed)
         click.echo(json.dumps(facts, ensure_ascii=False))
         return
-    click.echo(f"{opened.place}: {found.n} vectors looked at, {found.width} wide, of norm {found.norm[0]:.3f} ± {found.norm[1]:.3f}")
+    click.echo(
+        f"{opened.place}: {found.n} vectors looked at, {found.width} wide, of norm "
+        f"{found.norm[0]:.3f} ± {found.norm[1]:.3f}"
+    )
     for group in found.groups:
         part = f"{100 * group.share:.0f} %: " if found.mixed else ""
-        click.echo(part + group.sentence()[0].upper() + group.sentence()[1:] + ".")
+        said = group.sentence() if group.embedder is not None else group.sentence().replace("none", "None", 1)
+        click.echo(f"{part}{said}.")
     for note in found.notes:
         click.echo(f"Note: {note}.")
     if any(group.embedder is None for group in found.groups):

@@ -20,8 +20,10 @@ LOOKED_AT = 512  # vectors of each collection by which an embedder is identified
 
 
 def a_few(source: "Source", *, most: int = LOOKED_AT, seed: int = 0) -> tuple[Vectors, list[str | None]]:
-    """Vectors `[N, D]` drawn at random from each collection of a source, of its first width, with their texts if known."""
-    chosen = [one for one in draw(source.batches(), most, seed=seed, census=Census()) if len(one.vector) == source.width]
+    """Vectors `[N, D]` drawn at random from each collection of a source, of its first width; their texts if known."""
+    chosen = [
+        one for one in draw(source.batches(), most, seed=seed, census=Census()) if len(one.vector) == source.width
+    ]
     return np.stack([one.vector for one in chosen]), [one.text for one in chosen]
 
 

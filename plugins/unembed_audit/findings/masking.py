@@ -11,17 +11,18 @@ BLOT = "█"
 
 # Words of grammar, and of what records are about, that are nobody's name; everything else is blotted out where names
 # can't be told from other words.
-_PLAIN = frozenset(
-    "a about after again all also am an and any are as at be because been before being but by can could did do does for "
-    "from had has have he her here hers him his how i if in into is it its just may me might more most must my no nor not "
-    "now of off on once one only or other our out over own per please she should since so some such than that the their "
-    "them then there these they this those through to too under until up very was we were what when where which while who "
-    "whom why will with would yes you your "
-    "account address amount appointment balance called card case claim client code contact contract customer date delivery "
-    "email error file invoice key letter login meeting message note number order paid password patient pay payment phone "
-    "policy price record refund report request room secret send sent server subject support system team ticket token "
-    "total transfer user visit".split()
-)
+_WORDS = """
+    a about account address after again all also am amount an and any appointment are as at balance be because
+    been before being but by called can card case claim client code contact contract could customer date delivery
+    did do does email error file for from had has have he her here hers him his how i if in into invoice is it its
+    just key letter login me meeting message might more most must my no nor not note now number of off on once
+    one only or order other our out over own paid password patient pay payment per phone please policy price
+    record refund report request room secret send sent server she should since so some subject such support system
+    team than that the their them then there these they this those through ticket to token too total transfer
+    under until up user very visit was we were what when where which while who whom why with would yes you
+    your
+"""
+_PLAIN = frozenset(_WORDS.split())
 
 
 def mask_value(finding: Finding) -> str:

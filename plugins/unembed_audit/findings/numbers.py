@@ -24,8 +24,13 @@ _ACCOUNT = re.compile(
     r"(?:\s(?:is|no|nr|number|of|with))?[.:#=\s]{0,3}((?:[*x]{2,}-?)?\d[\d\s-]{2,22}\d)(?![\w-])",
     re.IGNORECASE,
 )
-_ACCOUNT_BARE = re.compile(r"(?<![\w.,/-])(?:\d{2}-\d{4}-\d{7}|\d{2}-\d{2}-\d{2}\s\d{8}|[*x]{3,}\d{4}|\d{4}-\d{4}-\d{2})(?![\w-])")
-_PHONE = re.compile(r"(?<![\w.])(?:\+?1\.)?\d{3}\.\d{3}\.\d{4}\b|(?<![\w.,/=$€£-])(?:\+|00(?=[1-9]\d{1,2}[ -]))?(?:\(\d{1,5}\)[ -]?)?\d[\d -]{5,17}\d(?![\w/]|[-.]\d)")
+_ACCOUNT_BARE = re.compile(
+    r"(?<![\w.,/-])(?:\d{2}-\d{4}-\d{7}|\d{2}-\d{2}-\d{2}\s\d{8}|[*x]{3,}\d{4}|\d{4}-\d{4}-\d{2})(?![\w-])"
+)
+_PHONE = re.compile(
+    r"(?<![\w.])(?:\+?1\.)?\d{3}\.\d{3}\.\d{4}\b|"
+    r"(?<![\w.,/=$€£-])(?:\+|00(?=[1-9]\d{1,2}[ -]))?(?:\(\d{1,5}\)[ -]?)?\d[\d -]{5,17}\d(?![\w/]|[-.]\d)"
+)
 _PHONE_CUE = re.compile(
     r"(?:\b(?:tel|telephone|phone|call|ring|mobile|cell|fax|contact|reach|line|whatsapp|text|dial|hotline|number)\b"
     r"|\bm:|\bt:)[^\d]{0,24}$",

@@ -2,7 +2,8 @@
 
 An uncased WordPiece model splits at every punctuation mark and forgets the spaces around it; what is decoded reads
 `jane. doe @ example. com` or `$ 1, 200. 50`. Each rule here is a pattern whose match, or the part
-named `joined`, loses its spaces. Rules only ever delete spaces, so every character of the result has a place in the original.
+named `joined`, loses its spaces. Rules only ever delete spaces, so every character of the result has a place in
+the original.
 """
 
 import re
@@ -31,13 +32,17 @@ _MONEY = (
     r"\b(?:usd|eur|gbp|chf|jpy|cny|brl|cad|aud|nzd|sek|nok|dkk|pln|czk|huf|zar|kes|aed|sar|mxn|sgd|hkd|try))"
 )
 _UNIT = r"(?:%|eur|usd|gbp|chf|euros?|dollars?|pounds|francs|kr|zł|[€£]|mg|ml|mcg|g|kg|[mpn]mol|l|hours?)(?!\w)"
-_PASSWORD = r"\b(?:pass(?:word|code|wort|wd)?|pwd?|pin|kennwort|secret|wi\s?-?\s?fi(?:\skey)?|(?:door|gate|access|alarm)\scode)\b"
+_PASSWORD = (
+    r"\b(?:pass(?:word|code|wort|wd)?|pwd?|pin|kennwort|secret|wi\s?-?\s?fi(?:\skey)?|"
+    r"(?:door|gate|access|alarm)\scode)\b"
+)
 
 _RULES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         # a scheme with credentials, host and path; then a bare host with www
-        rf"\b[a-z][a-z0-9+]*\s?:\s?/\s?/\s?(?:[\w.-]+\s?:\s?[^\s@/]+\s?@\s?)?(?:{_HOST}|(?:\d{{1,3}}\s?\.\s?){{3}}\d{{1,3}}|localhost)"
+        rf"\b[a-z][a-z0-9+]*\s?:\s?/\s?/\s?(?:[\w.-]+\s?:\s?[^\s@/]+\s?@\s?)?"
+        rf"(?:{_HOST}|(?:\d{{1,3}}\s?\.\s?){{3}}\d{{1,3}}|localhost)"
         rf"(?:\s?:\s?\d{{2,5}}\b)?{_PATH}{_QUERY}",
         rf"\bwww\s?\.\s?{_HOST}{_PATH}{_QUERY}",
         rf"\b{_LOCAL}\s?@\s?{_HOST}",
@@ -71,7 +76,8 @@ _RULES = tuple(
         r"(?<=[a-zà-ÿ])\s['’]\ss\b",
         r"\b[a-zà-ÿ]{2,}(?:\s-\s[a-zà-ÿ]{2,})+\b",
         # passwords with signs in them, after the word that announces one: pass : n $ portland * 82
-        rf"{_PASSWORD}(?:\s(?:is|was|to))?\s?[:=]?\s?(?P<joined>[\w]+(?:\s?[$!&*#%^+~@-]\s?[\w]+)*(?:\s?[$!&*#%^+~=])*)",
+        rf"{_PASSWORD}(?:\s(?:is|was|to))?\s?[:=]?\s?"
+        r"(?P<joined>[\w]+(?:\s?[$!&*#%^+~@-]\s?[\w]+)*(?:\s?[$!&*#%^+~=])*)",
         # keys with underscores and dashes: sk _ live _ 4f2a
         r"\b\w+(?:\s?_\s?\w+)+\b",
         r"\b(?:sk|pk|rk|key|glpat|xox[a-z])\s?[-_]\s?\w+(?:\s?[-_]\s?\w+)*\b",

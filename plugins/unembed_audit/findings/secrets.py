@@ -4,6 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 from unembed_audit.findings.finding import Finding
 
@@ -11,15 +12,18 @@ __all__ = ["find_secrets"]
 
 # Prefixes of tokens, as their issuers publish them; what is decoded from an uncased model has them in lower case.
 _KEY = re.compile(
-    r"(?<![\w-])(?:gh[pousr]_\w{8,}|github_pat_\w{8,}|glpat-[\w-]{8,}|xox[abprs]-[\w-]{8,}|(?:sk|pk|rk|key)[_-](?:live|test|proj|ant)?"
+    r"(?<![\w-])(?:gh[pousr]_\w{8,}|github_pat_\w{8,}|glpat-[\w-]{8,}|xox[abprs]-[\w-]{8,}|"
+    r"(?:sk|pk|rk|key)[_-](?:live|test|proj|ant)?"
     r"[_-]?[\w-]{10,}|akia[a-z0-9]{12,}|aiza[\w-]{20,}|eyj[\w-]{10,}(?:\.[\w-]+){0,2}|ya29\.[\w-]+|npm_\w{10,}|pypi-\w{10,}|"
     r"hf_\w{10,}|sg\.[\w-]{8,}\.[\w-]{8,}|ssh-(?:rsa|ed25519)\s\S{20,}|-----begin [a-z ]*private key-----)",
     re.IGNORECASE,
 )
 _CUE = (
-    r"pass(?:word|code|phrase|wort|wd)?|pwd?|mot de passe|contraseña|kennwort|secret|api[ _-]?key|access[ _-]?key|token|auth|credential|"
-    r"recovery|(?:old|new|previous)\sone|(?:gate|door|alarm|entry|access|lock|safe|security|verification|one-time|two-factor|2fa|login|reset|backup|recovery)[ -](?:code|pin|password)|"
-    r"pin(?:[ -](?:code|number))?|otp|wi-?fi(?:[ -](?:password|key))?|combination"
+    r"pass(?:word|code|phrase|wort|wd)?|pwd?|mot de passe|contraseña|kennwort|secret|api[ _-]?key"
+    r"|access[ _-]?key|token|auth|credential|recovery|(?:old|new|previous)\sone|(?:gate|door|alarm|entry"
+    r"|access|lock|safe|security|verification|one-time|two-factor|2fa|login|reset|backup"
+    r"|recovery)[ -](?:code|pin|password)|pin(?:[ -](?:code|number))?|otp|wi-?fi(?:[ -](?:password|key))?"
+    r"|combination"
 )
 _LINK = r"(?:\s(?:is|was|to|for\s\w+\sis|rotated|changed\sto|now|set\sto))?(?:\sthe)?"
 _CUED = re.compile(
@@ -59,7 +63,7 @@ def _unlike_a_word(value: str) -> bool:
 def _random(value: str) -> bool:
     """Whether letters and digits alternate as in a key, with more disorder a character than words have."""
     classes = "".join("d" if c.isdigit() else "a" if c.isalpha() else "s" for c in value)
-    changes = sum(a != b for a, b in zip(classes, classes[1:], strict=False))
+    changes = sum(a != b for a, b in pairwise(classes))
     counts = Counter(value.lower())
     entropy = -sum(n / len(value) * math.log2(n / len(value)) for n in counts.values())
     letters = [c for c in value if c.isalpha()]

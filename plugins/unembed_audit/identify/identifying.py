@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from unembed_audit.identify.groups import LEAST, Fit, assign, fits, two_populations
+from unembed_audit.identify.groups import EVIDENCE, LEAST, Fit, assign, fits, two_populations
 from unembed_audit.identify.signatures import WIDTHS, Signature, Vectors, unit
 
 __all__ = ["Embed", "Group", "Identification", "Invert", "identify"]
@@ -102,7 +102,7 @@ def identify(
     rest = np.zeros(len(units), dtype=bool)
     for number in sorted(set(places.tolist())):
         chosen = places == number
-        if number >= 0 and chosen.sum() >= least:
+        if number >= 0 and chosen.sum() >= least and fits(units[chosen], known[number]).evidence >= EVIDENCE:
             groups.append(_of_signature(known[number], vectors, chosen, texts, embedders or {}, inverters or {}))
         else:
             rest |= chosen
@@ -171,7 +171,7 @@ def _embedded_again(
     texts: Sequence[str | None] | None,
     embedders: Mapping[str, Embed],
 ) -> tuple[str, float] | None:
-    """The embedder whose vectors of the texts are these, with the median cosine; the first that is the same, else the closest."""
+    """The embedder whose vectors of the texts are these, with the median cosine: the first alike, else the closest."""
     if texts is None:
         return None
     # The shortest: what one program cuts another may not.

@@ -1,4 +1,4 @@
-"""Make a file of signatures: `python -m unembed_audit.identify.learning minilm=minilm --data texts.parquet --out FILE`."""
+"""Make a file of signatures: `python -m unembed_audit.identify.learning minilm=minilm --data TEXTS --out FILE`."""
 
 from pathlib import Path
 
@@ -11,12 +11,17 @@ from unembed_audit.identify.signatures import Signature, learn, read_signatures,
 __all__ = ["main"]
 
 AT_ONCE = 32
+LONGEST = 200  # characters: what lies in stores is short
 
 
 @click.command()
 @click.argument("embedders", nargs=-1, required=True, metavar="NAME=EMBEDDER...")
-@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="Ordinary texts, a file of passages.")
-@click.option("--texts", "count", type=click.IntRange(100), default=1000, show_default=True, help="Texts to learn from.")
+@click.option(
+    "--data", type=click.Path(exists=True, path_type=Path), required=True, help="Ordinary texts, a file of passages."
+)
+@click.option(
+    "--texts", "count", type=click.IntRange(100), default=1500, show_default=True, help="Texts to learn from."
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write, or to add to.")
 @click.option("--device", help="cpu or cuda.  [default: the accelerator if there is one]")
 def main(embedders: tuple[str, ...], data: Path, count: int, out: Path, device: str | None) -> None:
@@ -24,7 +29,7 @@ def main(embedders: tuple[str, ...], data: Path, count: int, out: Path, device: 
     from unembed.sources.passages import read_passages
 
     kept = {one.name: one for one in read_signatures(out)} if out.exists() else {}
-    texts = read_passages(data)[:count]
+    texts = [text[:LONGEST] for text in read_passages(data)[:count]]
     for given in embedders:
         name, equals, place = given.partition("=")
         if not equals:
@@ -44,7 +49,7 @@ def _learnt(name: str, place: str, texts: list[str], data: Path, device: str | N
         embedder = text_embedder(place, choose_device(device))
         parts = [embedder.embed_texts(texts[i : i + AT_ONCE]).cpu().numpy() for i in range(0, len(texts), AT_ONCE)]
         vectors = np.concatenate(parts)
-    return learn(name, vectors, texts=f"{len(vectors)} passages of {data.name}")
+    return learn(name, vectors, texts=f"{len(vectors)} passages of {data.name}, cut at {LONGEST} characters")
 
 
 if __name__ == "__main__":

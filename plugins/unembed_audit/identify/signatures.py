@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ __all__ = ["SHIPPED", "WIDTHS", "Signature", "learn", "read_signatures", "unit",
 
 SHIPPED = Path(__file__).parent / "signatures.safetensors"
 LEAST = 50  # texts that a signature is learnt from
+FLOOR = 0.25  # of the median deviation
 
 Vectors = NDArray[np.float32]
 
@@ -35,10 +36,9 @@ WIDTHS: Mapping[int, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Signature:
-    """Of an embedder's unit vectors, the mean `[D]` and standard deviation `[D]` of each value; of its raw ones, the norm.
+    """Of an embedder's unit vectors, the mean and standard deviation `[D]` of each value; of its raw ones, the norm.
 
-    `typical` and `spread` are the mean and standard deviation of a vector's log-likelihood per value under a
-    Gaussian of those means and deviations, on texts that they weren't taken from.
+    `typical` is the mean `evidence` of vectors that they weren't taken from, of texts of the same kind.
     """
 
     name: str
@@ -46,7 +46,6 @@ class Signature:
     deviation: Vectors
     norm: tuple[float, float]
     typical: float
-    spread: float
     n: int
     texts: str
 
@@ -55,10 +54,21 @@ class Signature:
         """The width of the vectors."""
         return len(self.mean)
 
-    def likelihood(self, units: Vectors) -> NDArray[np.float64]:
-        """The log-likelihood per value of unit vectors `[N, D]`: `[N]`."""
-        away = (units.astype(np.float64) - self.mean) / self.deviation
-        found: NDArray[np.float64] = (-0.5 * away**2 - np.log(self.deviation)).mean(1)
+    def floored(self, deviation: "NDArray[Any]") -> NDArray[np.float64]:
+        """Deviations `[D]` as they are compared: some models have values that never change, which rounding would."""
+        found: NDArray[np.float64] = np.hypot(deviation.astype(np.float64), FLOOR * np.median(self.deviation))
+        return found
+
+    def evidence(self, units: Vectors) -> NDArray[np.float64]:
+        """How much likelier unit vectors `[N, D]` are under this signature than as random directions, in nats: `[N]`.
+
+        Both are Gaussians with independent values; the logarithm of the ratio of their densities, above 0 in favour.
+        """
+        deviation = self.floored(self.deviation)
+        away = (units.astype(np.float64) - self.mean) / deviation
+        ours = (-0.5 * away**2 - np.log(deviation)).sum(1)
+        random = -0.5 * self.width * (1 - np.log(self.width))
+        found: NDArray[np.float64] = ours - random
         return found
 
 
@@ -81,11 +91,8 @@ def learn(name: str, vectors: Vectors, *, texts: str) -> Signature:
     # Rounded to what is kept, so that a signature read back is the same.
     mean = half.mean(0).astype(np.float16).astype(np.float32)
     deviation = half.std(0).clip(1e-4).astype(np.float16).astype(np.float32)
-    found = Signature(name, mean, deviation, (float(norms.mean()), float(norms.std())), 0.0, 1.0, len(vectors), texts)
-    likelihood = found.likelihood(other)
-    return Signature(
-        name, mean, deviation, found.norm, float(likelihood.mean()), float(likelihood.std()), len(vectors), texts
-    )
+    found = Signature(name, mean, deviation, (float(norms.mean()), float(norms.std())), 0.0, len(vectors), texts)
+    return replace(found, typical=float(found.evidence(other).mean()))
 
 
 def write_signatures(signatures: Sequence[Signature], path: Path) -> None:
@@ -97,8 +104,7 @@ def write_signatures(signatures: Sequence[Signature], path: Path) -> None:
         tensors[f"deviation/{one.name}"] = one.deviation.astype(np.float16)
         facts[one.name] = {
             "norm": [round(x, 6) for x in one.norm],
-            "typical": round(one.typical, 6),
-            "spread": round(one.spread, 6),
+            "typical": round(one.typical, 2),
             "n": one.n,
             "texts": one.texts,
         }
@@ -117,7 +123,6 @@ def read_signatures(path: Path = SHIPPED) -> list[Signature]:
                     file.get_tensor(f"deviation/{name}").astype(np.float32),
                     (float(known["norm"][0]), float(known["norm"][1])),
                     float(known["typical"]),
-                    float(known["spread"]),
                     int(known["n"]),
                     str(known["texts"]),
                 )

@@ -38,7 +38,10 @@ def same_to(inverter: Inverter, originals: Sequence[str], recovered: Sequence[st
     A text longer than the codec takes is cut there, and never equal: what follows is lost.
     """
     codec = inverter.codec
-    whole = [length <= width for length, width in zip(tokens_of(inverter, originals), _widths(inverter, originals), strict=True)]
+    whole = [
+        length <= width
+        for length, width in zip(tokens_of(inverter, originals), _widths(inverter, originals), strict=True)
+    ]
     equal = (codec.encode(list(originals)) == codec.encode(list(recovered))).flatten(1).all(1).tolist()
     return [one and both for one, both in zip(whole, equal, strict=True)]
 

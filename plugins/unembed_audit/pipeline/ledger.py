@@ -68,7 +68,9 @@ class Ledger:
         other = [key for key in {**before, **settings} if before.get(key) != settings.get(key)]
         if other:
             changes = "; ".join(f"{key} was {before.get(key)!r} and is {settings.get(key)!r}" for key in sorted(other))
-            raise InputError(f"{path.parent} holds an audit with other settings ({changes}): choose another --out, or --restart")
+            raise InputError(
+                f"{path.parent} holds an audit with other settings ({changes}): choose another --out, or --restart"
+            )
 
     def _whole_rows(self) -> Iterator[dict[str, Any]]:
         """The rows that are there; what follows the last whole one is cut off."""

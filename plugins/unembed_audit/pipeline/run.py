@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from unembed_audit.findings.detect import Tag, detect_all
 from unembed_audit.findings.finding import Finding
 from unembed_audit.findings.masking import mask, mask_unknown, mask_value
@@ -57,7 +58,7 @@ class Detectors:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an audit is: rows done now and before, of how many (None while that isn't known), seconds since it began."""
+    """How far an audit is: rows done now and before, of how many (None: not known), seconds since it began."""
 
     done: int
     before: int

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from unembed import RecordBatch
 
 __all__ = ["Census", "Chosen", "Stratum", "draw", "everything"]

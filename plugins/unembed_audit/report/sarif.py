@@ -55,14 +55,17 @@ def _rule(name: str) -> dict[str, Any]:
     tags = ["security", "privacy", "embedding-inversion", "external/cwe/cwe-200", "OWASP-LLM09-2026"]
     return {
         "id": name,
-        "name": "RecoverableWholeText" if name == WHOLE else "Recoverable" + many.title().replace(" ", "").replace("-", ""),
+        "name": "RecoverableWholeText"
+        if name == WHOLE
+        else "Recoverable" + many.title().replace(" ", "").replace("-", ""),
         "shortDescription": {"text": f"Embeddings give away {many}."},
         "fullDescription": {
             "text": f"Stored embedding vectors were inverted, and {many} of the original texts came back. Whoever can "
             "read the vectors and ask the model that made them can read these."
         },
         "help": {
-            "text": "Treat vectors and their backups like the texts they were made from. report.html says under which conditions this holds.",
+            "text": "Treat vectors and their backups like the texts they were made from. "
+            "report.html says under which conditions this holds.",
             "markdown": "Treat vectors and their backups like the texts they were made from. `report.html` says under "
             "which conditions this holds, and what would change it.",
         },
@@ -82,7 +85,8 @@ def _whole_texts(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     for collection, parts in found.items():
         expected, records = sum(part[2] for part in parts), sum(part[1] for part in parts)
         if expected >= LIKELY:
-            message = f"{100 * expected / records:.0f} % of the texts{_in(collection)} come back from their vectors exactly ({report['method']})."
+            share, how = f"{100 * expected / records:.0f} %", report["method"]
+            message = f"{share} of the texts{_in(collection)} come back from their vectors exactly ({how})."
             results.append(_result(report, WHOLE, collection, message, "fail"))
     return results
 
@@ -92,15 +96,13 @@ def _findings(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     for kind in report["by_kind"]:
         for part in kind["collections"]:
             one = KINDS[kind["kind"]]
+            found = _count(part["found"], one.one, one.many) + _in(part["collection"])
             if part["right"] is None:
-                message = f"{_count(part['found'], one.one, one.many)}{_in(part['collection'])} came back from vectors; whether they are right isn't known."
+                message = f"{found} came back from vectors; whether they are right isn't known."
                 results.append(_result(report, kind["kind"], part["collection"], message, "review"))
             elif part["right"] >= LIKELY:
                 sure = "right" if report["method"] == "measured" else "right by estimate"
-                message = (
-                    f"{_count(part['found'], one.one, one.many)}{_in(part['collection'])} came back from vectors in the sample, "
-                    f"{part['right']:.0f} of them {sure}."
-                )
+                message = f"{found} came back from vectors in the sample, {part['right']:.0f} of them {sure}."
                 results.append(_result(report, kind["kind"], part["collection"], message, "fail"))
     return results
 

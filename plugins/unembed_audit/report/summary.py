@@ -1,9 +1,9 @@
 """report.json: every figure of a report, as plain data."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from unembed_audit.findings.kinds import KINDS
 from unembed_audit.pipeline.sampling import Census, Stratum
@@ -46,16 +46,13 @@ class Conditions:
 
 def without_credentials(place: str) -> str:
     """A path or URL without a user's name, password or query, which could hold a key."""
-    parts = urlsplit(place)
-    if not parts.scheme or "://" not in place:
+    # A kind of source may stand before the URL: qdrant:http://…
+    kind, address = re.fullmatch(r"((?:[\w-]+:)*?)((?:[a-zA-Z][\w+.-]*://)?.*)", place, re.DOTALL).groups()  # type: ignore[union-attr]
+    if "://" not in address:
         return place
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    try:
-        port = f":{parts.port}" if parts.port is not None else ""
-    except ValueError:
-        port = ""
-    return urlunsplit((parts.scheme, host + port, parts.path, "", ""))
+    scheme, _, rest = address.partition("://")
+    authority, slash, path = re.split("[?#]", rest)[0].partition("/")
+    return f"{kind}{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def summarise(
@@ -130,7 +127,7 @@ def _seen(tallies: Tallies) -> dict[Stratum, int]:
 
 
 def _method(tallies: Tallies) -> str:
-    """"measured" where originals lie beside the vectors, "estimated" where calibrated probabilities stand in."""
+    """ "measured" where originals lie beside the vectors, "estimated" where calibrated probabilities stand in."""
     if tallies.rows == 0 or tallies.disclosed.unknown == tallies.rows:
         return "none"
     if tallies.measured == tallies.rows:

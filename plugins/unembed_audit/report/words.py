@@ -13,10 +13,11 @@ NAMED = 5  # kinds that the summary names
 def sentences(report: Mapping[str, Any]) -> list[str]:
     """The summary, a sentence or two a paragraph, the first for who reads no further."""
     overall, store = report["overall"], report["store"]
+    given = overall["disclosed"]
     if report["rows"] == 0:
         return ["No record was looked at."]
     told = []
-    if overall["disclosed"]["share"] is None:
+    if given["share"] is None:
         told.append(
             f"{report['rows']} records were inverted, and nothing tells how many came back right: the store holds no "
             "texts to compare with, and the inverter has no calibration for these vectors."
@@ -24,9 +25,9 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
     else:
         sure = "" if report["method"] == "measured" else " by estimate"
         told.append(
-            f"{_share(overall['disclosed']['share'])} of the {_number(store['records'] + store['deleted'])} records in "
+            f"{_share(given['share'])} of the {_number(store['records'] + store['deleted'])} records in "
             f"this store give away their text or something that matters in it{sure} (95 % interval "
-            f"{_share(overall['disclosed']['low'])} to {_share(overall['disclosed']['high'])}), to whoever can read the "
+            f"{_share(given['low'])} to {_share(given['high'])}), to whoever can read the "
             f"vectors and ask the model that made them. {_share(overall['exact']['share'])} come back word for word."
         )
     likely = [kind for kind in report["by_kind"] if (kind["right"] or 0) >= 1]
@@ -38,9 +39,10 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
         told.append(f"Among {_number(report['rows'])} records looked at there came back {_list(parts)}{more}.")
     if store["deleted"]:
         share = report["deleted"]["disclosed"]["share"]
+        are = "record is" if store["deleted"] == 1 else "records are"
         told.append(
-            f"{_number(store['deleted'])} deleted {'record is' if store['deleted'] == 1 else 'records are'} still in the "
-            "store's files" + ("." if share is None else f"; {_share(share)} of them give something away.")
+            f"{_number(store['deleted'])} deleted {are} still in the store's files"
+            + ("." if share is None else f"; {_share(share)} of them give something away.")
         )
     if not report["conditions"]["names_found"]:
         told.append("Names of people and diagnoses were not looked for, so what matters is undercounted.")
@@ -51,10 +53,10 @@ def method(report: Mapping[str, Any]) -> str:
     """How the figures were had."""
     return {
         "measured": "Measured: the originals lie beside the vectors, and what came back was compared with them.",
-        "estimated": "Estimated: no originals lie beside the vectors; probabilities calibrated on other texts stand in. "
-        "They hold for texts like those that the inverter was measured on.",
-        "mixed": f"Measured for the {report['measured']} records whose originals lie beside the vectors, estimated from "
-        "calibrated probabilities for the others.",
+        "estimated": "Estimated: no originals lie beside the vectors; probabilities calibrated on other texts stand "
+        "in. They hold for texts like those that the inverter was measured on.",
+        "mixed": f"Measured for the {report['measured']} records whose originals lie beside the vectors, estimated "
+        "from calibrated probabilities for the others.",
         "none": "Neither measured nor estimated: there are no originals and no calibration.",
     }[str(report["method"])]
 
@@ -63,7 +65,8 @@ def changes(report: Mapping[str, Any]) -> list[str]:
     """What would move the figures, up or down."""
     conditions = report["conditions"]
     lines = [
-        f"A higher effort than {conditions['effort']} recovers more and takes more queries; no result here is an upper bound.",
+        f"A higher effort than {conditions['effort']} recovers more and takes more queries; no result here is an "
+        "upper bound.",
         "An inverter trained on texts like yours recovers more; longer texts give back less word for word.",
         "Noise, rounding or a secret rotation of the vectors change what comes back, and what a search is worth: "
         "`unembed defend` compares them, also against an attacker who knows of them.",
@@ -76,7 +79,10 @@ def changes(report: Mapping[str, Any]) -> list[str]:
     if conditions["sample"] is not None:
         lines.append("A larger --sample narrows the intervals; --all leaves none from sampling.")
     if not conditions["shown"]:
-        lines.append("Blotting out hides what the detectors found; what they overlooked stays readable. Treat this report as confidential.")
+        lines.append(
+            "Blotting out hides what the detectors found; what they overlooked stays readable. Treat this report as "
+            "confidential."
+        )
     return lines
 
 

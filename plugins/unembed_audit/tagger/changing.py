@@ -129,7 +129,10 @@ def corrupted(example: Example, draw: random.Random, *, share: float = 0.08) -> 
             pairs[place] = (draw.choice(example.words), OUTSIDE) if _all_outside(example) else pairs[place]
         else:
             word, tag = pairs[place]
-            pairs[place] = ("".join(str(draw.randrange(10)) if c.isdigit() and draw.random() < 0.5 else c for c in word), tag)
+            pairs[place] = (
+                "".join(str(draw.randrange(10)) if c.isdigit() and draw.random() < 0.5 else c for c in word),
+                tag,
+            )
     return Example(tuple(word for word, _ in pairs), tuple(mended([tag for _, tag in pairs])))
 
 

@@ -100,7 +100,9 @@ def plain_sentences(passages: Iterable[str], *, longest: int = 60) -> Iterator[E
         for sentence in _SENTENCE.split(passage):
             if any(c.isdigit() or c in "@/_" for c in sentence) or not sentence[:1].isupper():
                 continue
-            if any(word[0].isupper() and word not in ("I", "I'm", "I've", "I'll", "I'd") for word in sentence.split()[1:]):
+            if any(
+                word[0].isupper() and word not in ("I", "I'm", "I've", "I'll", "I'd") for word in sentence.split()[1:]
+            ):
                 continue
             words = tuple(word for match in _WORD.finditer(sentence) if (word := plain(match[0])))
             if 4 <= len(words) <= longest:

@@ -29,7 +29,9 @@ def kind_of(tag: int) -> str | None:
 def mended(tags: Sequence[int]) -> list[int]:
     """Tags in which every span begins with a B: an I that follows another kind, or nothing, becomes one."""
     pairs = pairwise([OUTSIDE, *tags])
-    return [begin(str(kind_of(tag))) if TAGS[tag][0] == "I" and kind_of(was) != kind_of(tag) else tag for was, tag in pairs]
+    return [
+        begin(str(kind_of(tag))) if TAGS[tag][0] == "I" and kind_of(was) != kind_of(tag) else tag for was, tag in pairs
+    ]
 
 
 def spans_of(tags: Sequence[int]) -> list[tuple[int, int, str]]:

@@ -36,7 +36,7 @@ class Tagger:
         return cls(network, AutoTokenizer.from_pretrained(folder), device=device)
 
     def __call__(self, texts: Sequence[str]) -> list[list[Finding]]:
-        """Findings in each text, in order. A word's tag is the one with the most probability, averaged over its pieces."""
+        """Findings in each text, in order. A word's tag is the likeliest, its pieces' probabilities averaged."""
         found = []
         for text in texts:
             places, probabilities = self._words(text)

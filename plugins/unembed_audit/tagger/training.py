@@ -38,14 +38,18 @@ __all__ = ["Options", "batches", "loss", "main", "train"]
 
 # Kinds of record that are only tested on: of banks, clinics, logs, shops, families, and free prose.
 HELD_OUT = ("patient", "bank", "secincident", "order", "school", "voicemail", "contactcard", "casework")
-LOCALES = ("en_US en_GB en_IN en_NZ de_DE fr_FR es_ES es_MX it_IT pt_BR nl_NL sv_SE da_DK no_NO fi_FI pl_PL cs_CZ ro_RO "
-           "hu_HU hr_HR tr_TR id_ID fil_PH vi_VN az_AZ et_EE lt_LT lv_LV sk_SK sl_SI sq_AL zu_ZA yo_NG ga_IE").split()  # fmt: skip
+LOCALES = (
+    "en_US", "en_GB", "en_IN", "en_NZ", "de_DE", "fr_FR", "es_ES", "es_MX", "it_IT",
+    "pt_BR", "nl_NL", "sv_SE", "da_DK", "no_NO", "fi_FI", "pl_PL", "cs_CZ", "ro_RO",
+    "hu_HU", "hr_HR", "tr_TR", "id_ID", "fil_PH", "vi_VN", "az_AZ", "et_EE", "lt_LT",
+    "lv_LV", "sk_SK", "sl_SI", "sq_AL", "zu_ZA", "yo_NG", "ga_IE",
+)  # fmt: skip
 IGNORED = -100
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to train. `plain` is the share of ordinary sentences, `longest` the words of a stretch; `tuned` the layers."""
+    """How to train: `plain` is the share of ordinary sentences, `longest` a stretch in words, `tuned` the layers."""
 
     steps: int = 5000
     batch: int = 64
@@ -108,7 +112,7 @@ def loss(network: TaggerNetwork, ids: Tensor, mask: Tensor, tags: Tensor) -> Ten
 def train(
     network: TaggerNetwork, tokenizer: Any, source: Iterator[list[Example]], options: Options, device: torch.device
 ) -> list[float]:
-    """Train in place; returns the loss of each step. The rate rises over `warmup` of the steps, then falls to nothing."""
+    """Train in place; returns the loss of each step. The rate rises over `warmup` of the steps, then falls to 0."""
     torch.manual_seed(options.seed)
     network.to(device).train()
     head = [one for name, one in network.changed().items() if name.startswith("head.")]
@@ -146,15 +150,21 @@ def measure(network: TaggerNetwork, tokenizer: Any, records: Sequence[Record], d
 
 
 @click.command()
-@click.option("--records", type=click.Path(exists=True, path_type=Path), required=True, help="Records with spans, Parquet.")
+@click.option(
+    "--records", type=click.Path(exists=True, path_type=Path), required=True, help="Records with spans, Parquet."
+)
 @click.option("--passages", type=click.Path(exists=True, path_type=Path), multiple=True, help="Ordinary text, Parquet.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File for the tagger.")
 @click.option("--limit", type=click.IntRange(1), help="Most records to read.  [default: all]")
-@click.option("--test", "tested", type=click.IntRange(1), default=2000, show_default=True, help="Held-out records to test on.")
+@click.option(
+    "--test", "tested", type=click.IntRange(1), default=2000, show_default=True, help="Held-out records to test on."
+)
 @click.option("--steps", type=click.IntRange(1), default=Options.steps, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=Options.batch, show_default=True)
 @click.option("--tuned", type=click.IntRange(0, 6), default=Options.tuned, show_default=True, help="Layers to tune.")
-@click.option("--names", type=click.IntRange(0), default=30_000, show_default=True, help="Names of more origins, by faker.")
+@click.option(
+    "--names", type=click.IntRange(0), default=30_000, show_default=True, help="Names of more origins, by faker."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", help="cpu or cuda.  [default: the accelerator if there is one]")
 def main(
@@ -180,13 +190,18 @@ def main(
     options = Options(steps=steps, batch=batch, tuned=tuned, seed=seed)
     learnt, held = split_kinds(read_records(records, limit=limit), HELD_OUT)
     if not learnt or not held:
-        raise InputError(f"{records} has {len(learnt)} records to learn from and {len(held)} of {', '.join(HELD_OUT)} to test on")
+        raise InputError(
+            f"{records} has {len(learnt)} records to learn from and {len(held)} of {', '.join(HELD_OUT)} to test on"
+        )
     examples = [tagged(record) for record in learnt]
     sentences = [one for path in passages for one in plain_sentences(read_passages(path))]
     spell = spellers(examples)
     more = names_of(LOCALES, names, seed=seed) if names else []
     kept = sum(any(tag != OUTSIDE for tag in one.tags) for one in examples)
-    click.echo(f"{len(examples)} records ({kept} with spans), {len(sentences)} plain sentences, {len(more)} names more", err=True)
+    click.echo(
+        f"{len(examples)} records ({kept} with spans), {len(sentences)} plain sentences, {len(more)} names more",
+        err=True,
+    )
     tokenizer = AutoTokenizer.from_pretrained(folder)
     network = TaggerNetwork.on_minilm(folder, tuned=tuned)
     losses = train(network, tokenizer, batches(examples, sentences, options, spell=spell, names=more), options, where)

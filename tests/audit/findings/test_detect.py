@@ -77,7 +77,9 @@ def test_a_tagger_sees_rejoined_texts_and_its_places_are_mapped_back():
 
     def tag(texts):
         seen.extend(texts)
-        return [[Finding("name", text.index("o'neil"), text.index("o'neil") + 6, "o'neil", 0.9, "tagger")] for text in texts]
+        return [
+            [Finding("name", text.index("o'neil"), text.index("o'neil") + 6, "o'neil", 0.9, "tagger")] for text in texts
+        ]
 
     text = "ask o ' neil"
     ((found,),) = detect_all([text], tag=tag)

@@ -1,8 +1,8 @@
 """Samples: random within a collection, the same for the same seed, the deleted by themselves."""
 
 import numpy as np
-from unembed import RecordBatch, SkippedRow
 
+from unembed import RecordBatch, SkippedRow
 from unembed_audit.pipeline.sampling import Census, Stratum, draw, everything
 
 
