@@ -120,8 +120,6 @@ def _settings(source: Source, inverter: Inverter, plan: Plan) -> dict[str, Any]:
 
 
 def _conditions(source: Source, inverter: Inverter, plan: Plan) -> Conditions:
-    training = {} if inverter.manifest is None else inverter.manifest.training
-    domain = str(training.get("texts") or training.get("summary") or "not recorded in the inverter's manifest")
     detectors = "formats, check digits" + (" and a tagger" if plan.tag is not None else " alone")
     return Conditions(
         place=source.place,
@@ -132,7 +130,7 @@ def _conditions(source: Source, inverter: Inverter, plan: Plan) -> Conditions:
         width=source.width,
         effort=plan.effort,
         precision=plan.precision,
-        domain=domain,
+        domain=_domain(inverter),
         detectors=detectors,
         names_found=plan.tag is not None,
         sample=plan.sample,
@@ -141,3 +139,15 @@ def _conditions(source: Source, inverter: Inverter, plan: Plan) -> Conditions:
         version=__version__,
         when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _domain(inverter: Inverter) -> str:
+    """What an inverter was trained for and its confidence calibrated on, as its manifest says."""
+    manifest = inverter.manifest
+    if manifest is None:
+        return "not recorded"
+    examples = manifest.training.get("examples")
+    trained = f", trained on {examples:,} examples" if isinstance(examples, int) else ""
+    calibrated = manifest.calibration
+    sure = "; without a calibration" if calibrated is None else f"; calibrated on {calibrated.n:,} texts"
+    return f"{manifest.summary or manifest.name}{trained}{sure}"

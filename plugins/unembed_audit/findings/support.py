@@ -18,7 +18,7 @@ from unembed.errors import InputError
 from unembed_audit.findings.finding import Finding
 from unembed_audit.findings.rejoin import rejoin
 
-__all__ = ["SpanCalibration", "agreement", "fit", "supported"]
+__all__ = ["SpanCalibration", "agreement", "features_of", "fit", "normalised", "supported"]
 
 SHARPNESS = 50.0  # a candidate whose similarity is 0.02 less counts 1/e
 RIDGE = 1e-2
