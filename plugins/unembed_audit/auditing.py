@@ -1,0 +1,153 @@
+"""`audit`: one call from an opened source to a folder with its report."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from unembed import Inverter, RecordBatch, __version__
+from unembed_audit.findings.detect import Tag
+from unembed_audit.findings.support import SpanCalibration
+from unembed_audit.pipeline.inverting import inverted, same_to, tokens_of
+from unembed_audit.pipeline.ledger import Ledger
+from unembed_audit.pipeline.run import Detectors, Progress, run
+from unembed_audit.pipeline.sampling import Census, Chosen, draw, everything
+from unembed_audit.report.summary import Conditions, without_credentials
+from unembed_audit.report.writing import write_report
+
+__all__ = ["Plan", "Source", "audit"]
+
+
+class Source(Protocol):
+    """What is asked of a source: where it is, what it is, how wide its vectors are, and its records."""
+
+    place: str
+    kind: str
+    width: int
+    count: int | None
+
+    def batches(self, size: int = 1024) -> Iterator[RecordBatch]:
+        """Every record in batches; each call begins anew."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do: `sample` records of each collection (None: all), how hard to search, what may be shown.
+
+    `identified` is what is known of the vectors' embedder, in words; `precision` how precisely they are stored.
+    """
+
+    sample: int | None = 200
+    effort: str = "medium"
+    seed: int = 0
+    shown: bool = False
+    restart: bool = False
+    identified: str = "not checked"
+    precision: str = "not checked"
+    batch: int = 32
+    tag: Tag | None = None
+    calibration: SpanCalibration | None = None
+
+
+def audit(
+    source: Source,
+    inverter: Inverter,
+    folder: Path,
+    plan: Plan,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
+    """Audit a source into `folder` and return its report as `report.json` has it.
+
+    Every row is in `records.jsonl` as soon as it is known; called again with the same source and plan it goes on there.
+    A report is also written of what was done when it is interrupted, marked as incomplete. Raises InputError for a
+    folder that was begun with another plan.
+    """
+    began, census = time.monotonic(), Census()
+    records: Iterator[Chosen] | list[Chosen]
+    if plan.sample is None:
+        records, total = everything(source.batches(), census), source.count
+    else:
+        records = draw(source.batches(), plan.sample, seed=plan.seed, census=census)
+        total = len(records)
+    detectors = Detectors(
+        same=partial(same_to, inverter),
+        tokens=partial(tokens_of, inverter),
+        tag=plan.tag,
+        calibration=plan.calibration,
+        show=plan.shown,
+    )
+    conditions = _conditions(source, inverter, plan)
+    with Ledger(folder, _settings(source, inverter, plan), restart=plan.restart) as ledger:
+        try:
+            run(
+                records,
+                invert=lambda batches: inverted(inverter, batches, effort=plan.effort, seed=plan.seed),
+                ledger=ledger,
+                detectors=detectors,
+                total=total,
+                batch=plan.batch,
+                on_progress=on_progress,
+            )
+        except KeyboardInterrupt:
+            _finish(folder, census, conditions, began, complete=False)
+            raise
+    return _finish(folder, census, conditions, began, complete=True)
+
+
+def _finish(folder: Path, census: Census, conditions: Conditions, began: float, *, complete: bool) -> dict[str, Any]:
+    spent = replace(conditions, seconds=round(time.monotonic() - began, 1))
+    return write_report(folder, census, spent, complete=complete)
+
+
+def _settings(source: Source, inverter: Inverter, plan: Plan) -> dict[str, Any]:
+    """What rows depend on: a folder holds rows of one such set alone."""
+    return {
+        "source": without_credentials(source.place),
+        "inverter": inverter.name,
+        "embedder": inverter.embedder.name,
+        "effort": plan.effort,
+        "sample": plan.sample,
+        "seed": plan.seed,
+        "show_text": plan.shown,
+        "tagger": plan.tag is not None,
+        "version": __version__,
+    }
+
+
+def _conditions(source: Source, inverter: Inverter, plan: Plan) -> Conditions:
+    detectors = "formats, check digits" + (" and a tagger" if plan.tag is not None else " alone")
+    return Conditions(
+        place=source.place,
+        kind=source.kind,
+        inverter=inverter.name,
+        embedder=inverter.embedder.name,
+        identified=plan.identified,
+        width=source.width,
+        effort=plan.effort,
+        precision=plan.precision,
+        domain=_domain(inverter),
+        detectors=detectors,
+        names_found=plan.tag is not None,
+        sample=plan.sample,
+        seed=plan.seed,
+        shown=plan.shown,
+        version=__version__,
+        when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _domain(inverter: Inverter) -> str:
+    """What an inverter was trained for and its confidence calibrated on, as its manifest says."""
+    manifest = inverter.manifest
+    if manifest is None:
+        return "not recorded"
+    examples = manifest.training.get("examples")
+    trained = f", trained on {examples:,} examples" if isinstance(examples, int) else ""
+    calibrated = manifest.calibration
+    sure = "; without a calibration" if calibrated is None else f"; calibrated on {calibrated.n:,} texts"
+    return f"{manifest.summary or manifest.name}{trained}{sure}"

@@ -1,0 +1,167 @@
+"""`unembed audit`: what does this store give away?"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unembed.cli._shared import metered, open_inverter
+from unembed.defaults import EFFORT, INVERTER
+from unembed.engine.effort import EFFORTS
+from unembed.errors import InputError
+from unembed_audit.pipeline.run import Progress
+
+__all__ = ["audit"]
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the report.  [default: named after SOURCE]",
+)
+@click.option(
+    "--sample", type=click.IntRange(1), default=200, show_default=True, help="Most records of each collection."
+)
+@click.option("--all", "everything", is_flag=True, help="Invert every record.")
+@click.option("--collection", help="The collection, table or index to read.  [default: all]")
+@click.option("--column", help="The column, array or field of the vectors.")
+@click.option("--inverter", default=INVERTER, show_default=True, help="A name, a checkpoint folder or a hub id.")
+@click.option("--embedder", help="Another way to the inverter's own model: a folder, a server, an API.")
+@click.option(
+    "--effort", type=click.Choice(list(EFFORTS)), default=EFFORT, show_default=True, help="How hard to search."
+)
+@click.option("--max-cost", type=click.FloatRange(0), help="Most US dollars spent on an embedding API.")
+@click.option("--show-text", is_flag=True, help="Write what was found as it is, not masked.")
+@click.option(
+    "--fail-above",
+    type=click.FloatRange(0, 1),
+    metavar="R",
+    help="Exit 1 if a larger share of records gives something away.",
+)
+@click.option("--force", is_flag=True, help="Go on though another model seems to have made the vectors.")
+@click.option("--restart", is_flag=True, help="Begin anew in a folder that holds an audit.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample and the search.")
+@click.option("--device", help="cpu, cuda, cuda:1 …  [default: the accelerator if there is one]")
+@click.option("--json", "as_json", is_flag=True, help="Print the report's figures as one JSON object.")
+def audit(
+    source: str,
+    out: Path | None,
+    sample: int,
+    everything: bool,
+    collection: str | None,
+    column: str | None,
+    inverter: str,
+    embedder: str | None,
+    effort: str,
+    max_cost: float | None,
+    show_text: bool,
+    fail_above: float | None,
+    force: bool,
+    restart: bool,
+    seed: int,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Invert a random sample of the vectors in SOURCE and report what they give away.
+
+    SOURCE is a file, a folder of a store or a server's URL; it is only read. The folder --out gets report.html,
+    report.json, records.jsonl and report.sarif. An audit that was stopped goes on when the same command is given again.
+    """
+    from unembed import open_source
+    from unembed_audit.auditing import Plan
+    from unembed_audit.auditing import audit as run_audit
+    from unembed_audit.commands.opening import open_tagger, who_made
+
+    opened = open_source(source, column, collection=collection)
+    model = open_inverter(inverter, device=device, embedder=embedder)
+    if opened.width != model.dimension:
+        raise InputError(
+            f"the vectors of {opened.place} are {opened.width} wide; inverter {model.name!r} takes vectors of "
+            f"{model.embedder.name!r}, {model.dimension} wide: `unembed identify` says which model they are of"
+        )
+    identified, fits = who_made(opened, model)
+    click.echo(f"embedder: {identified}", err=True)
+    if not fits and not force:
+        raise InputError(
+            f"the vectors of {opened.place} don't look like those of {model.embedder.name!r} ({identified}): choose "
+            "another --inverter, or invert them all the same with --force"
+        )
+    tag = open_tagger(device)
+    if tag is None:
+        click.echo("note: no tagger of names is installed; names, diagnoses and drugs are not looked for", err=True)
+    plan = Plan(
+        sample=None if everything else sample,
+        effort=effort,
+        seed=seed,
+        shown=show_text,
+        restart=restart,
+        identified=identified,
+        tag=tag,
+    )
+    folder = out or Path(f"audit-{_named(source)}")
+    with metered(model, max_cost), _progress() as on_progress:
+        report = run_audit(opened, model, folder, plan, on_progress=on_progress)
+    if as_json:
+        click.echo(json.dumps(report, ensure_ascii=False))
+    else:
+        _say(report, folder)
+    share = report["overall"]["disclosed"]["share"]
+    if fail_above is not None and share is None:
+        raise InputError("--fail-above needs a share, and nothing tells what came back right: no texts, no calibration")
+    if fail_above is not None and share > fail_above:
+        click.echo(f"{100 * share:.1f} % of records give something away, more than {100 * fail_above:g} %", err=True)
+        click.get_current_context().exit(1)
+
+
+def _named(source: str) -> str:
+    """A folder's name from what the user typed."""
+    last = re.split(r"[/\\]", source.rstrip("/\\"))[-1].partition("?")[0].rpartition("@")[2]
+    return re.sub(r"[^\w.-]+", "-", last).strip("-.") or "store"
+
+
+def _say(report: dict[str, Any], folder: Path) -> None:
+    from unembed_audit.report.words import method, sentences
+
+    for sentence in sentences(report):
+        click.echo(sentence)
+    click.echo(method(report))
+    click.echo(f"Report: {folder / 'report.html'}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None]]:
+    """A bar on a terminal, a line each half minute elsewhere; both with a rate and an estimate."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (TextColumn("inverting"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    said = 0.0
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None, note="")
+
+        def on_progress(state: Progress) -> None:
+            nonlocal said
+            done = state.before + state.done
+            left = "" if state.left is None else f", about {_time(state.left)} left"
+            note = f"{60 * state.rate:.0f} a minute{left}"
+            bar.update(task, completed=done, total=state.total, note=note)
+            if not console.is_terminal and (said == 0 or state.seconds - said >= 30):
+                said = max(state.seconds, 1e-9)
+                print(f"{done} of {state.total if state.total is not None else '?'} records, {note}", file=sys.stderr)
+
+        yield on_progress
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,83 @@
+"""What both commands need: a few vectors of a source, the signatures, the tagger where there is one."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unembed_audit.identify.identifying import Embed, Identification, identify
+from unembed_audit.identify.signatures import Vectors, read_signatures
+from unembed_audit.pipeline.sampling import Census, draw
+
+if TYPE_CHECKING:
+    from unembed import Inverter
+    from unembed_audit.auditing import Source
+    from unembed_audit.findings.detect import Tag
+
+__all__ = ["LOOKED_AT", "a_few", "embed_with", "open_tagger", "who_made"]
+
+LOOKED_AT = 512  # vectors of each collection by which an embedder is identified
+
+
+def a_few(source: "Source", *, most: int = LOOKED_AT, seed: int = 0) -> tuple[Vectors, list[str | None]]:
+    """Vectors `[N, D]` drawn at random from each collection of a source, of its first width; their texts if known."""
+    chosen = [
+        one for one in draw(source.batches(), most, seed=seed, census=Census()) if len(one.vector) == source.width
+    ]
+    return np.stack([one.vector for one in chosen]), [one.text for one in chosen]
+
+
+def who_made(source: "Source", inverter: "Inverter") -> tuple[str, bool]:
+    """What speaks for the inverter's embedder having made a source's vectors, in words; False where it didn't."""
+    vectors, texts = a_few(source)
+    name = inverter.embedder.name
+    found = identify(
+        vectors,
+        signatures=read_signatures(),
+        texts=texts,
+        embedders={name: lambda given: _embedded(inverter, given)},
+        inverters={name: lambda some: inverter.invert(some, effort="low").similarity.tolist()},
+    )
+    return in_words(found), all(group.embedder == name for group in found.groups)
+
+
+def in_words(found: Identification) -> str:
+    """An identification in one line."""
+    if not found.mixed:
+        return found.groups[0].sentence()
+    return "mixed: " + "; ".join(f"{100 * group.share:.0f} % {group.sentence()}" for group in found.groups)
+
+
+def embed_with(name: str, device: str | None) -> Embed:
+    """The embedder of that name as a function of texts; it is opened when it is first asked."""
+    opened: list[Any] = []
+
+    def embed(texts: Sequence[str]) -> Vectors:
+        from unembed.devices import choose_device
+        from unembed_text.embedders.local import text_embedder
+
+        if not opened:
+            opened.append(text_embedder(name, choose_device(device)))
+        found: Vectors = opened[0].embed_texts(list(texts)).cpu().numpy()
+        return found
+
+    return embed
+
+
+def open_tagger(device: str | None) -> "Tag | None":
+    """The tagger, None where none is shipped or its encoder isn't installed."""
+    from unembed.devices import choose_device
+    from unembed.errors import MissingExtraError
+    from unembed_audit.tagger.tagging import SHIPPED, Tagger
+
+    if not SHIPPED.exists():
+        return None
+    try:
+        return Tagger.open(device=choose_device(device))
+    except MissingExtraError:
+        return None
+
+
+def _embedded(inverter: "Inverter", texts: Sequence[str]) -> Vectors:
+    found: Vectors = inverter.embed(list(texts)).cpu().numpy()
+    return found

@@ -1,0 +1,1 @@
+"""Which embedder made these vectors: signatures, embedding again, trial inversions."""

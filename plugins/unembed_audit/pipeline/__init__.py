@@ -1,0 +1,1 @@
+"""From a store's records to rows of an audit: sample, invert, find, compare, write down."""

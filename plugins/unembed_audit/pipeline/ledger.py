@@ -1,0 +1,99 @@
+"""`records.jsonl`: a row as soon as it is known, and where a killed audit goes on."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from unembed.errors import InputError
+
+__all__ = ["RECORDS", "SETTINGS", "Ledger", "read_rows"]
+
+RECORDS, SETTINGS = "records.jsonl", "settings.json"
+
+
+class Ledger:
+    """The rows of one audit in `folder`, appended and flushed one by one.
+
+    Opening a folder that has rows goes on after them; a last line that a kill cut short is dropped. `settings` are
+    what rows depend on: a folder begun with others is refused with InputError, so that no report mixes two audits.
+    The folder and its files can be read by their owner alone.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], *, restart: bool = False) -> None:
+        self.path = folder / RECORDS
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if restart:
+                self.path.unlink(missing_ok=True)
+                (folder / SETTINGS).unlink(missing_ok=True)
+            self._agree(folder / SETTINGS, dict(settings))
+            self.done = {(row["collection"], row["row"]) for row in self._whole_rows()}
+            self._file = open(  # noqa: SIM115
+                self.path, "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)
+            )
+        except OSError as error:
+            raise InputError(f"can't write to {folder}: {error.strerror}") from error
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write a row; it is on the system's side when this returns."""
+        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._file.flush()
+        self.done.add((row["collection"], row["row"]))
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def _agree(self, path: Path, settings: dict[str, Any]) -> None:
+        settings = json.loads(json.dumps(settings))
+        if not path.exists():
+            if self.path.exists() and self.path.stat().st_size:
+                raise InputError(f"{self.path} is there without {SETTINGS}: choose another folder, or --restart")
+            temporary = path.with_suffix(".new")
+            temporary.write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.chmod(0o600)
+            os.replace(temporary, path)
+            return
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{path} is damaged ({error}): choose another folder, or --restart") from error
+        other = [key for key in {**before, **settings} if before.get(key) != settings.get(key)]
+        if other:
+            changes = "; ".join(f"{key} was {before.get(key)!r} and is {settings.get(key)!r}" for key in sorted(other))
+            raise InputError(
+                f"{path.parent} holds an audit with other settings ({changes}): choose another --out, or --restart"
+            )
+
+    def _whole_rows(self) -> Iterator[dict[str, Any]]:
+        """The rows that are there; what follows the last whole one is cut off."""
+        if not self.path.exists():
+            return
+        end = 0
+        with open(self.path, "rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise InputError(f"{self.path}, byte {end}: no JSON row ({error}); use --restart") from error
+                end += len(line)
+                yield row
+        if end < self.path.stat().st_size:
+            with open(self.path, "r+b") as file:
+                file.truncate(end)
+
+
+def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows of an audit, in the order in which they were written."""
+    with open(folder / RECORDS, encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)

@@ -1,0 +1,1 @@
+"""The report of an audit: figures, page, and results for code scanners."""

@@ -1,0 +1,76 @@
+"""Bars with intervals, as SVG that stands in a page; drawn by pygal."""
+
+import re
+from collections.abc import Sequence
+from itertools import count
+
+from markupsafe import Markup
+
+from unembed_audit.report.rates import Rate
+
+__all__ = ["bars"]
+
+ROW, MARGIN, WIDTH = 30, 70, 680  # pixels
+LABEL = 34  # characters
+_numbers = count(1)
+
+
+def bars(labels: Sequence[str], rates: Sequence[Rate], *, title: str) -> Markup:
+    """Shares as horizontal bars with their 95 % intervals, the first on top; labels are escaped by the library.
+
+    Everything lies within the SVG: no script, style sheet, font or image from elsewhere. The page says the same in a
+    table; for who can't see it, the drawing has `title` alone.
+    """
+    import pygal
+    from pygal.style import Style
+
+    style = Style(
+        background="transparent",
+        plot_background="transparent",
+        foreground="#333333",
+        foreground_strong="#111111",
+        foreground_subtle="#777777",
+        colors=("#d99a86",),
+        font_family="system-ui, sans-serif",
+        label_font_size=13,
+        major_label_font_size=13,
+        value_font_size=12,
+        opacity="1",
+        transition="0s",
+    )
+    chart = pygal.HorizontalBar(
+        style=style,
+        js=[],
+        show_legend=False,
+        disable_xml_declaration=True,
+        explicit_size=True,
+        width=WIDTH,
+        height=MARGIN + ROW * len(labels),
+        range=(0, 100),
+        y_labels=[0, 25, 50, 75, 100],
+        value_formatter=lambda value: f"{value:.0f} %",
+        spacing=8,
+        margin=6,
+        margin_right=28,
+        pretty_print=False,
+    )
+    # Its bars begin at the bottom.
+    pairs = list(zip(labels, rates, strict=True))[::-1]
+    chart.x_labels = [label if len(label) <= LABEL else label[: LABEL - 1] + "…" for label, _ in pairs]
+    chart.add(
+        title,
+        [
+            {
+                "value": 100 * (rate.share or 0.0),
+                "ci": {"low": 100 * rate.low, "high": 100 * rate.high},
+            }
+            for _, rate in pairs
+        ],
+    )
+    drawn = chart.render(is_unicode=True)
+    drawn = re.sub(r"<!--.*?-->", "", drawn, flags=re.DOTALL)
+    drawn = drawn.replace(f"chart-{chart.uuid}", f"chart-{next(_numbers)}")
+    # What only its scripts use: the chart's settings and the contents of tooltips.
+    drawn = re.sub(r"<script.*?</script>|<desc[^>]*>.*?</desc>|<title>.*?</title>", "", drawn, flags=re.DOTALL)
+    drawn = drawn.replace("<svg ", f'<svg role="img" aria-label="{Markup.escape(title)}" ', 1)
+    return Markup(drawn)

