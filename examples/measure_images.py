@@ -17,10 +17,8 @@ import torch
 from PIL import Image
 
 import unembed
-from unembed.engine.effort import EFFORTS
 from unembed.inversion.evaluation import Evaluation, evaluate_steps
 from unembed_image.files import read_images
-from unembed_image.methods.flow.checkpoint import Guess
 from unembed_image.networks.blocks import compiled
 from unembed_image.sheet import drawn
 
@@ -57,7 +55,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=4040)
     parser.add_argument("--steps", type=int, nargs="+", default=[0, 1, 2, 5, 20])
-    parser.add_argument("--effort", default="medium", choices=list(EFFORTS))
+    parser.add_argument("--effort", default="medium")
     parser.add_argument("--beam", type=int)
     parser.add_argument("--patience", type=int, help="steps without progress after which a search ends")
     parser.add_argument("--guesses", type=int, help="first guesses, in place of the effort's own")
@@ -70,15 +68,20 @@ def main() -> None:
     parser.add_argument("--device")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    torch.set_float32_matmul_precision("high")
     inverter = unembed.load(options.inverter, device=options.device)
     if options.half:  # of what the search asks; measures keep their precision
         inverter.embedder.forward = torch.autocast("cuda", torch.float16)(inverter.embedder.forward)
-    if options.compile and isinstance(inverter.hypothesizer, Guess):
+    if options.compile:
         compiled(inverter.hypothesizer.network)
         inverter.embedder.backbone.model.compile()
-    more = {key: value for key in ("guesses", "edits") if (value := getattr(options, key)) is not None}
-    inverter.efforts[options.effort] = replace(inverter.efforts[options.effort], **more)
+    search = inverter.settings(
+        options.effort, beam=options.beam, patience=options.patience, max_queries=options.max_queries
+    )
+    if options.guesses is not None:
+        search = replace(search, start=unembed.Guess(count=options.guesses))
+    if options.edits is not None:
+        edited = unembed.Combine(count=options.edits, oversample=1)
+        search = replace(search, moves=(*(move for move in search.moves if move.on == "frontier"), edited))
     signals = inverter.codec.encode(read_images(options.data)[: options.samples])
     began = time.monotonic()
 
@@ -89,10 +92,7 @@ def main() -> None:
         inverter,
         signals,
         options.steps,
-        effort=options.effort,
-        beam=options.beam,
-        patience=options.patience,
-        max_queries=options.max_queries,
+        effort=search,
         at_once=options.at_once,
         seed=options.seed,
         on_step=progress,

@@ -114,7 +114,7 @@ def run_same(job: dict[str, Any]) -> dict[str, Any]:
 
     set_up(job)
     inverter = unembed.load(job["imported"], device=job["device"])
-    hypothesizer, corrector, embedder = inverter.hypothesizer, inverter.corrector, inverter.embedder
+    parts, embedder = inverter.parts, inverter.embedder
     if job["device"] == "cuda":
         embedder.texts = embedder.texts.halved(torch.bfloat16)
     vectors = torch.tensor(job["vectors"], device=job["device"])
@@ -126,19 +126,19 @@ def run_same(job: dict[str, Any]) -> dict[str, Any]:
         return torch.cat([signals, marks, batch], -1)
 
     def invert(steps: int, beam: int) -> tuple[list[str], float]:
-        guesser = hypothesizer.starter if steps and hypothesizer.starter else hypothesizer
         found = unembed.search(
             vectors,
             embed=lambda signals: embedder.embed(signals[:, :-2]),
-            hypothesize=lambda target, count, draws: marked(guesser.hypothesize(target, count, draws)),
-            correct=lambda target, signals, embedding, count, draws: marked(
-                corrector.correct(target, signals[:, :-2], embedding, count, draws)
-            ),
+            parts={
+                "guess": lambda target, count, draws: marked(
+                    parts["draft" if steps else "guess"](target, count, draws)
+                ),
+                "correct": lambda target, signals, embedding, count, draws: marked(
+                    parts["correct"](target, signals[:, :-2], embedding, count, draws)
+                ),
+            },
+            effort=unembed.Effort(beam=beam, limits=unembed.Limits(steps=steps, patience=steps + 2, tolerance=-10.0)),
             similarity=embedder.similarity,
-            steps=steps,
-            beam=beam,
-            patience=steps + 2,
-            tolerance=-10.0,
             chunk_size=job["batch"] * beam,
         )
         texts = inverter.codec.decode(found.signals[:, :-2])

@@ -4,33 +4,45 @@ Without arguments a few sentences of the README stand in. Choose settings on tex
 """
 
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from unembed import load, read_passages
 from unembed.engine.effort import EFFORTS, Effort
+from unembed.engine.limits import Limits
+from unembed.engine.moves import Correct, Edit, Widen
 from unembed.inversion.evaluation import evaluate
 
+LONG = Limits(steps=30, patience=6, max_queries=5000)
+
+
+def tried(count: int, *, beam: int = 8, keep: int | None = None, edits: int = 0, limits: Limits = LONG) -> Effort:
+    """Corrections, and edits of the best two."""
+    more = (Edit(count=edits, elite=2, keep=2),) if edits else ()
+    return Effort(moves=(Correct(count=count, keep=keep), *more), beam=beam, elite=2, limits=limits)
+
+
 SETTINGS = {  # beside the inverter's own efforts
-    "wide": Effort(steps=30, beam=16, branch=16, patience=6, max_queries=5000),
-    "wide, edits": Effort(steps=30, beam=16, branch=16, edits=64, elite=2, patience=6, max_queries=5000),
-    "many parents, edits": Effort(steps=30, beam=32, branch=4, edits=64, elite=2, patience=6, max_queries=5000),
-    "no edits": Effort(steps=30, beam=8, branch=32, patience=6, max_queries=5000),
-    "few edits": Effort(steps=30, beam=8, branch=32, edits=16, elite=2, patience=6, max_queries=5000),
-    "more edits": Effort(steps=30, beam=8, branch=32, edits=64, elite=2, patience=6, max_queries=5000),
-    "medium, two siblings": Effort(steps=20, beam=8, branch=8, patience=3, siblings=2),
-    "medium, one sibling": Effort(steps=20, beam=8, branch=8, patience=3, siblings=1),
+    "wide": tried(16, beam=16),
+    "wide, edits": tried(16, beam=16, edits=64),
+    "many parents, edits": tried(4, beam=32, edits=64),
+    "no edits": tried(32),
+    "few edits": tried(32, edits=16),
+    "more edits": tried(32, edits=64),
+    "medium, two siblings": tried(8, keep=2, limits=Limits()),
+    "medium, one sibling": tried(8, keep=1, limits=Limits()),
     "high as elsewhere": EFFORTS["high"],
-    "high, two siblings": Effort(
-        steps=30, beam=8, branch=16, edits=16, elite=2, patience=6, max_queries=5000, siblings=2
+    "high, two siblings": tried(16, keep=2, edits=16),
+    "high, twice the corrections": tried(32, keep=1, edits=16),
+    "max, siblings together": tried(64, edits=16),
+    "more of both": tried(64, edits=64),
+    "widening": replace(
+        EFFORTS["max"],
+        moves=(Widen(inner=Correct(count=64, keep=1), factors=(1, 2, 4)), Edit(count=16, elite=2, keep=2)),
+        limits=Limits(steps=30, patience=6, max_queries=60_000),
     ),
-    "high, twice the corrections": Effort(
-        steps=30, beam=8, branch=32, edits=16, elite=2, patience=6, max_queries=5000, siblings=1
-    ),
-    "max, siblings together": Effort(steps=30, beam=8, branch=64, edits=16, elite=2, patience=6, max_queries=5000),
-    "more of both": Effort(steps=30, beam=8, branch=64, edits=64, elite=2, patience=6, max_queries=5000),
 }
 
 
@@ -45,10 +57,9 @@ def main() -> None:
     signals = inverter.codec.first(passages, tokens)[:samples].to(inverter.embedder.device)
     print(f"{len(signals)} texts of {tokens} tokens on {inverter.embedder.device}, {torch.get_num_threads()} threads")
     for name, settings in [*inverter.efforts.items(), *SETTINGS.items()]:
-        inverter.efforts["tried"] = settings
-        found = evaluate(inverter, signals, effort="tried")
+        found = evaluate(inverter, signals, effort=settings)
         row = " ".join(f"{key} {value:.4g}" for key, value in found.metrics.items())
-        print(f"{name:<20} {row} seconds {found.seconds:.1f}\n    {asdict(settings)}", flush=True)
+        print(f"{name:<20} {row} seconds {found.seconds:.1f}\n    {settings}", flush=True)
 
 
 if __name__ == "__main__":

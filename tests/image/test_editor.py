@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from unembed.engine.effort import Effort
+from unembed.engine.limits import Limits
 from unembed.engine.loop import search
+from unembed.engine.moves import Combine, Correct, Move
 from unembed_image.methods.flow.edits import Edit
 from unembed_image.networks.network import ImageNetwork
 
@@ -76,19 +79,18 @@ def test_a_search_over_edits_finds_a_colour() -> None:
     target = torch.tensor([[0.3, -0.2, -0.1]])
     grey = torch.full((1, 1, 3, 16, 16), 0.5) + torch.tensor([-0.05, 0.02, 0.02])[:, None, None]
 
-    def reached(edits: int) -> float:
+    def reached(*moves: Move) -> float:
         found = search(
             target,
             embed=lambda images: images.mean((2, 3)) - 0.5,
-            hypothesize=lambda t, count, generator: grey.expand(len(t), count, -1, -1, -1),
-            correct=lambda t, h, e, count, generator: h[:, None].expand(-1, count, -1, -1, -1),
-            edit=edit.correct,
-            combine=edit.combine,
+            parts={
+                "guess": lambda t, count, generator: grey.expand(len(t), count, -1, -1, -1),
+                "correct": lambda t, h, e, count, generator: h[:, None].expand(-1, count, -1, -1, -1),
+                **edit.parts("edit"),
+            },
+            effort=Effort(moves=(Correct(), *moves), beam=1, limits=Limits(steps=120)),
             similarity=lambda a, b: F.cosine_similarity(a, b),
-            steps=120,
-            beam=1,
-            edits=edits,
         )
         return found.similarity.item()
 
-    assert reached(0) < 0 and reached(16) > 0.99
+    assert reached() < 0 and reached(Combine(count=16)) > 0.99

@@ -8,6 +8,7 @@ import torch
 
 import unembed
 from unembed.costs.forecast import forecast
+from unembed.engine.moves import Combine, Correct
 from unembed.registry import discovery
 from unembed.testing import check_inverter
 from unembed.testing.checks import PLUGIN
@@ -57,9 +58,9 @@ def test_an_inverter_of_probabilities_conforms() -> None:
     check_inverter(inverter, inverter.codec.probes[:2])
     # 32 guesses; 20 times 8 corrections, 64 edits and two times 8 sums; what is returned.
     assert forecast(inverter, 1, tokens=0, effort=inverter.settings("high"))["queries"] == 32 + 20 * (8 + 64 + 16) + 1
-    assert inverter.settings("medium").edits == 32
+    assert Combine(count=32, oversample=1) in inverter.settings("medium").moves
     box.normalized = True  # as CLIP's
-    assert build_inverter("untrained", network, box).settings("medium").edits == 0
+    assert build_inverter("untrained", network, box).settings("medium").moves == (Correct(count=4),)
 
 
 @pytest.mark.slow

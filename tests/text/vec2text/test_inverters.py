@@ -31,7 +31,7 @@ def test_a_corrector_reads_first_guesses_without_their_end() -> None:
 def test_one_guess_to_correct_is_only_shorter(random_pair) -> None:
     inverter = load(str(random_pair), device="cpu")
     vectors, long = inverter.embed(TEXTS), inverter.hypothesizer
-    short = long.starter
+    short = inverter.parts["draft"].__self__
     assert short.length == long.tokens < long.length
     a, b = (part.hypothesize(vectors, 1)[:, 0] for part in (long, short))
     assert (a != b).any()  # some go on and on
