@@ -56,7 +56,10 @@ def _contents(where: str, request: SourceRequest) -> SourceContents:
     if found is not None:
         return _spec(found).open(where, request)
     if "://" in where:
-        raise InputError(f"no kind of source reads {shown(where)}; known: {', '.join(known) or 'files alone'}")
+        raise InputError(
+            f"no kind of source reads {shown(where)}; known: {', '.join(known) or 'files alone'}; name one, as in "
+            f"qdrant:URL"
+        )
     try:
         reader = reader_of(where)
     except OSError as error:
