@@ -139,6 +139,8 @@ def _build(name: str, argument: Any, stack: list[Any]) -> None:
         stack.append(Shell(str(argument).replace(" ", ".")))
     elif name == "STACK_GLOBAL":
         attribute, module = stack.pop(), stack.pop()
+        if not isinstance(attribute, str) or not isinstance(module, str):
+            raise ValueError("a class is named by what is no text")
         stack.append(Shell(f"{module}.{attribute}"))
     elif name in ("REDUCE", "NEWOBJ"):
         arguments, made = stack.pop(), stack.pop()

@@ -43,18 +43,15 @@ def _server(module: str) -> Lazy:
 
 
 def _chroma(place: str, request: "SourceRequest") -> "SourceContents":
-    found: SourceContents = (_server("chroma") if _is_url(place) else lazy("unembed_stores.chroma.store:open_store"))(
-        place, request
-    )
-    return found
+    return _of_folder_or_server("chroma", "chroma.store", place, request)
 
 
 def _qdrant(place: str, request: "SourceRequest") -> "SourceContents":
-    found: SourceContents = (_server("qdrant") if _is_url(place) else lazy("unembed_stores.qdrant_local:open_store"))(
-        place, request
-    )
+    return _of_folder_or_server("qdrant", "qdrant_local", place, request)
+
+
+def _of_folder_or_server(server: str, store: str, place: str, request: "SourceRequest") -> "SourceContents":
+    is_url = place.startswith(("http:", "https:"))
+    reader = _server(server) if is_url else lazy(f"unembed_stores.{store}:open_store")
+    found: SourceContents = reader(place, request)
     return found
-
-
-def _is_url(place: str) -> bool:
-    return place.startswith(("http://", "https://"))

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from unembed.errors import InputError, UnknownNameError
 from unembed.registry.discovery import offers, plugins, several
 from unembed.registry.specs import SourceSpec
@@ -23,6 +26,8 @@ def open_source(
     deleted: bool = True,
     payloads: bool = True,
     strict: bool = False,
+    undo: bool = True,
+    ranges: NDArray[np.floating] | None = None,
 ) -> Source:
     """Open a file, folder, database or server URL that holds vectors; nothing is ever written to it.
 
@@ -30,7 +35,9 @@ def open_source(
     `qdrant:http://localhost:6333`). `column` is the array, column, tensor or field of the vectors, `collection` the
     collection, table, group or index; `width` chooses among columns that differ in it. With `deleted` records that
     were deleted but whose vectors are still there are read too, and marked. Without `payloads` only ids and vectors
-    are read. A bad row is skipped and counted; with `strict` it raises InputError, which names it.
+    are read. A bad row is skipped and counted; with `strict` it raises InputError, which names it. Codes of eight
+    bits, packed signs and padding beyond `width` are undone, and `notes` say so, unless `undo` is false; `ranges`
+    `[2, D]`, lowest and highest of each dimension, turn codes of such ranges back into numbers.
 
     Raises InputError for what can't be read and MissingExtraError where a store's library isn't installed.
 
@@ -42,7 +49,7 @@ def open_source(
     """
     where = os.fspath(place)
     request = SourceRequest(column, collection, width, deleted, payloads)
-    return Source(shown(where), _contents(where, request), request, strict=strict)
+    return Source(shown(where), _contents(where, request), request, strict=strict, undo=undo, ranges=ranges)
 
 
 def _contents(where: str, request: SourceRequest) -> SourceContents:
@@ -56,7 +63,10 @@ def _contents(where: str, request: SourceRequest) -> SourceContents:
     if found is not None:
         return _spec(found).open(where, request)
     if "://" in where:
-        raise InputError(f"no kind of source reads {shown(where)}; known: {', '.join(known) or 'files alone'}")
+        raise InputError(
+            f"no kind of source reads {shown(where)}; known: {', '.join(known) or 'files alone'}; name one, as in "
+            f"qdrant:URL"
+        )
     try:
         reader = reader_of(where)
     except OSError as error:

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unembed.errors import InputError
-from unembed.sources.records import RecordBatch, SkippedRow, SourceContents, SourceRequest
+from unembed.sources.records import RecordBatch, SkippedRow, SourceContents, SourceRequest, Vectors
+from unembed.sources.undo import Undo, advise, from_ranges, recognise
 
 __all__ = ["Source"]
 
 _PEEK = 64
 _EXAMPLES = 10
+_RAW = "codes, read as they stand"
 
 
 class Source:
@@ -22,11 +24,21 @@ class Source:
 
     `kind` says what it is ("Chroma 1.x"), `width` how wide its first vectors are and `widths` all seen so far,
     `count` how many rows it has where that is known without reading, `collections` their names, `notes` what a reader
-    should know of the vectors. After a pass over `batches`, `skipped` counts its bad rows by reason and
+    should know of the vectors. `precision` is what is left of their numbers (float, int8 or sign), `undone` the step
+    that undoes how they were stored, or None. After a pass over `batches`, `skipped` counts its bad rows by reason and
     `skipped_rows` holds the first ten; `total` and `deleted` count the records.
     """
 
-    def __init__(self, place: str, contents: SourceContents, request: SourceRequest, *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        place: str,
+        contents: SourceContents,
+        request: SourceRequest,
+        *,
+        strict: bool = False,
+        undo: bool = True,
+        ranges: NDArray[np.floating] | None = None,
+    ) -> None:
         self.place = place
         self.kind = contents.kind
         self.count = contents.count
@@ -37,9 +49,19 @@ class Source:
         self.skipped_rows: list[SkippedRow] = []
         self.total = self.deleted = 0
         self._contents, self._request, self._strict = contents, request, strict
+        self.undone: Undo | None = None
         with closing(self.batches(_PEEK)) as batches:
-            next(batch for batch in batches if len(batch))
-        self.width: int = next(iter(self.widths))
+            sample = next(batch.vectors for batch in batches if len(batch))
+        if undo or ranges is not None:
+            self.undone = _undone(sample, request.width, ranges)
+        self.precision = "float" if self.undone is None else self.undone.precision
+        self.width: int = sample.shape[1] if self.undone is None else self.undone.width
+        self.widths = (self.width,)
+        if self.undone is not None:
+            self.notes = [note for note in self.notes if _RAW not in note]
+            self.notes.append(self.undone.note)
+        if request.width is not None and self.width != request.width:
+            self.notes.append(advise(self.width, request.width))
 
     def batches(self, size: int = 1024) -> Generator[RecordBatch, None, None]:
         """Every record, in batches of at most `size` of one collection and one width; each call begins anew.
@@ -50,6 +72,8 @@ class Source:
         self.skipped, self.skipped_rows, self.total, self.deleted = Counter(), [], 0, 0
         for batch in self._contents.read(size):
             checked = _checked(batch)
+            if self.undone is not None and len(checked):
+                checked = replace(checked, vectors=self.undone.apply(checked.vectors))
             self._take(checked)
             yield checked
         if not self.total:
@@ -62,7 +86,9 @@ class Source:
             self.skipped[row.reason] += 1
             if len(self.skipped_rows) < _EXAMPLES:
                 self.skipped_rows.append(row)
-        self.notes.extend(note for note in batch.notes if note not in self.notes)
+        for note in batch.notes:
+            if note not in self.notes and (self.undone is None or _RAW not in note):
+                self.notes.append(note)
         if len(batch):
             self.total += len(batch)
             self.deleted += 0 if batch.deleted is None else int(batch.deleted.sum())
@@ -89,6 +115,11 @@ class Source:
         more = ", …" if sum(self.skipped.values()) > 3 else ""
         bad = sum(self.skipped.values())
         return f"{bad} of {self.total + bad} rows skipped: {reasons} ({named}{more})"
+
+
+def _undone(sample: Vectors, width: int | None, ranges: NDArray[np.floating] | None) -> Undo | None:
+    """What to undo, told from the first records or by ranges that were given."""
+    return recognise(sample, width) if ranges is None else from_ranges(ranges, signed=bool(sample.min() < 0))
 
 
 def _named(row: SkippedRow) -> str:

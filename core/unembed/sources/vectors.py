@@ -18,7 +18,9 @@ def read_vectors(path: str | Path, column: str | None = None, *, name: str | Non
     meant, or else one called `embedding` or `vector`. A single vector `[D]` counts as one row. Raises InputError,
     also for the first row that holds no vector, NaN or only zeros: rows of the array are rows of the source.
     """
-    source = open_source(path, column if column is not None else name, deleted=False, payloads=False, strict=True)
+    source = open_source(
+        path, column if column is not None else name, deleted=False, payloads=False, strict=True, undo=False
+    )
     if len(source.widths) == 1 and source.count is not None:
         whole = np.empty((source.count, source.width), np.float32)
         filled = 0

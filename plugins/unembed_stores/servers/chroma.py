@@ -8,11 +8,12 @@ from unembed.errors import InputError
 from unembed.sources.records import SourceContents, SourceRequest
 from unembed.sources.rows import Row
 from unembed_stores.servers.client import Client
-from unembed_stores.servers.records import chosen, contents
+from unembed_stores.servers.records import chosen, contents, understood
 
 __all__ = ["open_server"]
 
 
+@understood("Chroma")
 def open_server(place: str, request: SourceRequest) -> SourceContents:
     """A server by its URL; CHROMA_API_KEY, CHROMA_TENANT and CHROMA_DATABASE are read where set."""
     client = Client(place, "CHROMA_API_KEY", "X-Chroma-Token", "")

@@ -9,7 +9,7 @@ from unembed.sources.places import shown
 from unembed.sources.records import SourceContents, SourceRequest
 from unembed.sources.rows import Row, choose
 from unembed_stores.servers.client import Client
-from unembed_stores.servers.records import chosen, contents, split_text
+from unembed_stores.servers.records import chosen, contents, split_text, understood
 
 __all__ = ["open_server"]
 
@@ -17,6 +17,7 @@ _TYPES = ("dense_vector", "knn_vector")
 _KEEP = "2m"
 
 
+@understood("Elasticsearch")
 def open_server(place: str, request: SourceRequest) -> SourceContents:
     """A cluster by its URL; the key is in ELASTIC_API_KEY. Indices are collections; `column` is a field, or `a.b`."""
     client = Client(place, "ELASTIC_API_KEY", prefix="ApiKey ")

@@ -10,7 +10,7 @@ from unembed.sources.places import shown
 from unembed.sources.records import SourceContents, SourceRequest
 from unembed.sources.rows import Row, choose
 from unembed_stores.servers.client import Client
-from unembed_stores.servers.records import chosen, contents, split_text
+from unembed_stores.servers.records import chosen, contents, split_text, understood
 
 __all__ = ["open_server"]
 
@@ -26,6 +26,7 @@ class _Fields:
     vector: str
 
 
+@understood("Milvus")
 def open_server(place: str, request: SourceRequest) -> SourceContents:
     """A server by its URL; the token is in MILVUS_TOKEN."""
     client = Client(place, "MILVUS_TOKEN")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from unembed.sources.records import SourceContents, SourceRequest
 from unembed.sources.rows import Row
 from unembed_stores.servers.client import Client
-from unembed_stores.servers.records import chosen, contents, split_text
+from unembed_stores.servers.records import chosen, contents, split_text, understood
 
 __all__ = ["open_server"]
 
@@ -13,6 +13,7 @@ _PAGE = 100  # the most that one listing gives
 _VERSION = {"X-Pinecone-API-Version": "2025-04"}
 
 
+@understood("Pinecone")
 def open_server(place: str, request: SourceRequest) -> SourceContents:
     """A serverless index by its own URL, `https://INDEX-….pinecone.io`; the key is in PINECONE_API_KEY."""
     client = Client(place, "PINECONE_API_KEY", "Api-Key", "", _VERSION)

@@ -7,13 +7,14 @@ from urllib.parse import quote
 from unembed.sources.records import SourceContents, SourceRequest
 from unembed.sources.rows import Row
 from unembed_stores.servers.client import Client
-from unembed_stores.servers.records import chosen, contents, split_text
+from unembed_stores.servers.records import chosen, contents, split_text, understood
 
 __all__ = ["open_server"]
 
 _COSINE = "collections of cosine distance: the server keeps vectors normalised"
 
 
+@understood("Qdrant")
 def open_server(place: str, request: SourceRequest) -> SourceContents:
     """A server by its URL; the key is in QDRANT_API_KEY. Of several vectors a point, `column` names one."""
     client = Client(place, "QDRANT_API_KEY", "api-key", "")

@@ -1,14 +1,17 @@
 """What the readers of servers share."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import wraps
 from typing import Any
 
-from unembed.errors import InputError
+from unembed.errors import InputError, ServiceError
 from unembed.sources.places import shown
 from unembed.sources.records import RecordBatch, SourceContents, SourceRequest
 from unembed.sources.rows import Row, batches_of, listed, text_field
 
-__all__ = ["chosen", "contents", "split_text"]
+__all__ = ["chosen", "contents", "split_text", "understood"]
 
 _PAGE = 256
 
@@ -22,6 +25,37 @@ def chosen(place: str, names: Sequence[str], request: SourceRequest, what: str =
     if request.collection not in names:
         raise InputError(f"{shown(place)} has no {what} {request.collection!r}; it has {listed(sorted(names))}")
     return [request.collection]
+
+
+Opened = Callable[[str, SourceRequest], SourceContents]
+
+
+def understood(kind: str) -> Callable[[Opened], Opened]:
+    """A decorator of openers: an answer in another form than `kind` gives is a ServiceError that says so."""
+
+    def wrapped(opener: Opened) -> Opened:
+        @wraps(opener)
+        def opened(place: str, request: SourceRequest) -> SourceContents:
+            with _understanding(place, kind):
+                found = opener(place, request)
+
+            def read(size: int) -> Iterator[RecordBatch]:
+                with _understanding(place, kind):
+                    yield from found.read(size)
+
+            return replace(found, read=read)
+
+        return opened
+
+    return wrapped
+
+
+@contextmanager
+def _understanding(place: str, kind: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ServiceError(f"{shown(place)} answered in another form than {kind} does; is it {kind}?") from error
 
 
 def contents(

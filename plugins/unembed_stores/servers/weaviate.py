@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from unembed.sources.records import SourceContents, SourceRequest
 from unembed.sources.rows import Row
 from unembed_stores.servers.client import Client
-from unembed_stores.servers.records import chosen, contents, split_text
+from unembed_stores.servers.records import chosen, contents, split_text, understood
 
 __all__ = ["open_server"]
 
 
+@understood("Weaviate")
 def open_server(place: str, request: SourceRequest) -> SourceContents:
     """A server by its URL; the key is in WEAVIATE_API_KEY. `column` names one of an object's vectors."""
     client = Client(place, "WEAVIATE_API_KEY")

@@ -84,60 +84,99 @@ def _as_varint(value: int) -> bytes:
 def _row(pages: Pages, region: Region, at: int, columns: Sequence[Column], vector: int) -> dict[str, Any] | None:
     """The row whose vector's type stands at `at`, or None where the bytes around it fit no row."""
     data = pages.data
-    start = _header_start(data, region, at, columns, vector)
-    for first in start:
-        types, end = [], first
-        try:
-            for _ in columns:
-                kind, end = varint(data, end)
-                types.append(kind)
-        except IndexError:
+    for first, guessed in _starts(data, region, at, columns, vector):
+        types = _types(data, first, region, columns, guessed)
+        if types is None:
             continue
-        if end > region.last or not all(_fits(kind, column) for kind, column in zip(types, columns, strict=True)):
-            continue
-        sizes = [_size(kind) for kind in types]
-        header = end - first + 1
+        sizes = [_size(kind) for kind in types.kinds]
+        header = types.end - first + 1
         payload = header + sum(sizes)
-        if payload > _LONGEST or header > 127 or not _announced(pages, first, header, payload):
+        if payload > _LONGEST or header > 127 or not _announced(pages, first, header, payload, types.guessed):
             continue
         whole = pages.body(first - 1, header, payload, region)
         if whole is None:
             continue
         row, offset = {}, header
-        for column, kind, size in zip(columns, types, sizes, strict=True):
-            row[column.name] = _value(kind, whole[offset : offset + size])
+        number = None if types.guessed else _rowid(data, first - 1, payload)
+        for column, kind, size in zip(columns, types.kinds, sizes, strict=True):
+            row[column.name] = _value(kind, whole[offset : offset + size]) if column.classes else number
             offset += size
         return row
     return None
 
 
-def _header_start(data: Any, region: Region, at: int, columns: Sequence[Column], vector: int) -> list[int]:
-    """Where the types before the vector's may begin; the first one's length is uncertain."""
+@dataclass(frozen=True)
+class _Types:
+    """The types of a row's columns, where they end, and whether the first was overwritten and guessed."""
+
+    kinds: list[int]
+    end: int
+    guessed: bool
+
+
+def _types(data: Any, first: int, region: Region, columns: Sequence[Column], guessed: bool) -> _Types | None:
+    """The types that begin at `first`, if they fit the columns."""
+    kinds, end = ([0], first + 1) if guessed else ([], first)
+    try:
+        for _ in columns[len(kinds) :]:
+            kind, end = varint(data, end)
+            kinds.append(kind)
+    except IndexError:
+        return None
+    fitting = end <= region.last and all(_fits(kind, column) for kind, column in zip(kinds, columns, strict=True))
+    return _Types(kinds, end, guessed) if fitting else None
+
+
+def _rowid(data: Any, header: int, payload: int) -> int | None:
+    """The row's number, from the two numbers before its header, as far as they are there."""
+    size = _as_varint(payload)
+    for length in range(1, 10):
+        start = header - length
+        if start - len(size) < 0:
+            return None
+        number, end = varint(data, start)
+        if end == header and data[start - len(size) : start] == size:
+            return number
+    return None
+
+
+def _starts(data: Any, region: Region, at: int, columns: Sequence[Column], vector: int) -> Iterator[tuple[int, bool]]:
+    """Where a row's types may begin, and whether the first one is guessed, from where the vector's type stands.
+
+    Of a row of less than 128 bytes a free block's head overwrites the first type, too; where that column is the row's
+    number, it is known to be null.
+    """
+    yield from ((first, False) for first in _back(data, region, at, vector))
+    if columns[0].classes == "" and vector > 0:
+        yield from ((first - 1, True) for first in _back(data, region, at, vector - 1) if first - 1 > region.first)
+
+
+def _back(data: Any, region: Region, at: int, count: int) -> list[int]:
+    """Where the types of the `count` columns before may begin; how long the first of them is isn't certain."""
     begin = at
-    for place in range(vector):
+    for place in range(count):
         begin -= 1
         if begin <= region.first or data[begin] >= 0x80:
             return []
-        if place == vector - 1:
-            return [
-                begin,
-                *(begin - more for more in (1, 2) if begin - more > region.first and data[begin - more] >= 0x80),
-            ]
+        if place == count - 1:
+            longer = [begin - more for more in (1, 2) if begin - more > region.first and data[begin - more] >= 0x80]
+            return [begin, *longer]
         while begin - 1 > region.first and data[begin - 1] >= 0x80:
             begin -= 1
     return [begin]
 
 
-def _announced(pages: Pages, first: int, header: int, payload: int) -> bool:
+def _announced(pages: Pages, first: int, header: int, payload: int, guessed: bool) -> bool:
     """Whether the byte before the types is the header's size, or was overwritten by a free block's head.
 
-    Such a head ends with the block's size, which is that of the row's cell or more.
+    Such a head is four bytes and ends with the block's size, which is that of the row's cell or more.
     """
-    if pages.data[first - 1] == header:
+    if not guessed and pages.data[first - 1] == header:
         return True
     local = pages.local(payload)
-    cell = 3 + local + (4 if local < payload else 0)
-    return first >= 4 and int.from_bytes(pages.data[first - 2 : first], "big") >= cell
+    cell = (2 if guessed else 3) + local + (4 if local < payload else 0)
+    end = first + 1 if guessed else first
+    return end >= 4 and int.from_bytes(pages.data[end - 2 : end], "big") >= cell
 
 
 def _fits(kind: int, column: Column) -> bool:
