@@ -70,9 +70,9 @@ def audit(
     began, census = time.monotonic(), Census()
     records: Iterator[Chosen] | list[Chosen]
     if plan.sample is None:
-        records, total = everything(source.batches(), census), source.count
+        records, total = everything(source.batches(), census, width=source.width), source.count
     else:
-        records = draw(source.batches(), plan.sample, seed=plan.seed, census=census)
+        records = draw(source.batches(), plan.sample, seed=plan.seed, census=census, width=source.width)
         total = len(records)
     detectors = Detectors(
         same=partial(same_to, inverter),
@@ -108,6 +108,7 @@ def _settings(source: Source, inverter: Inverter, plan: Plan) -> dict[str, Any]:
     """What rows depend on: a folder holds rows of one such set alone."""
     return {
         "source": without_credentials(source.place),
+        "records": source.count,
         "inverter": inverter.name,
         "embedder": inverter.embedder.name,
         "effort": plan.effort,

@@ -1,38 +1,15 @@
-"""What the audit plugin offers: the commands `audit` and `identify`. Heavy imports wait for the factories."""
-
-from typing import TYPE_CHECKING
-
-from unembed.registry.extras import needs_extra
+"""What the audit plugin offers: the commands `audit` and `identify`."""
 
 from unembed.registry.hooks import hookimpl
+from unembed.registry.lazy import lazy
 from unembed.registry.specs import CommandSpec
-
-if TYPE_CHECKING:
-    import click
-
-_with_extra = needs_extra("audit", "audits need", {"jinja2", "markupsafe", "phonenumbers", "pygal", "stdnum"})
 
 
 @hookimpl
 def register_commands() -> list[CommandSpec]:
+    audit = lazy("unembed_audit.commands.audit:audit")
+    identify = lazy("unembed_audit.commands.identify:identify")
     return [
-        CommandSpec("audit", "invert a sample of a vector store and report what it gives away", _audit),
-        CommandSpec("identify", "say which embedder made the vectors of a store", _identify),
+        CommandSpec("audit", "Report what the vectors of a store give away.", audit.get),
+        CommandSpec("identify", "Say which embedder made the vectors of a store.", identify.get),
     ]
-
-
-@_with_extra
-def _audit() -> "click.Command":
-    import phonenumbers  # noqa: F401  what is missing is said before an hour of inverting, not after it
-    import pygal  # noqa: F401
-    import stdnum  # noqa: F401
-
-    from unembed_audit.commands.audit import audit
-
-    return audit
-
-
-def _identify() -> "click.Command":
-    from unembed_audit.commands.identify import identify
-
-    return identify

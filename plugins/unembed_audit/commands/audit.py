@@ -77,8 +77,9 @@ def audit(
     from unembed import open_source
     from unembed_audit.auditing import Plan
     from unembed_audit.auditing import audit as run_audit
-    from unembed_audit.commands.opening import open_tagger, who_made
+    from unembed_audit.commands.opening import check_extra, open_tagger, who_made
 
+    check_extra()
     opened = open_source(source, column, collection=collection)
     model = open_inverter(inverter, device=device, embedder=embedder)
     if opened.width != model.dimension:

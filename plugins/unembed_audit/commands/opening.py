@@ -1,10 +1,12 @@
 """What both commands need: a few vectors of a source, the signatures, the tagger where there is one."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unembed.errors import MissingExtraError
 from unembed_audit.identify.identifying import Embed, Identification, identify
 from unembed_audit.identify.signatures import Vectors, read_signatures
 from unembed_audit.pipeline.sampling import Census, draw
@@ -14,16 +16,21 @@ if TYPE_CHECKING:
     from unembed_audit.auditing import Source
     from unembed_audit.findings.detect import Tag
 
-__all__ = ["LOOKED_AT", "a_few", "embed_with", "open_tagger", "who_made"]
+__all__ = ["LOOKED_AT", "a_few", "check_extra", "embed_with", "open_tagger", "who_made"]
 
+LIBRARIES = ("jinja2", "markupsafe", "phonenumbers", "pygal", "stdnum")
 LOOKED_AT = 512  # vectors of each collection by which an embedder is identified
+
+
+def check_extra() -> None:
+    """Raise MissingExtraError where a library of the extra is missing: before an hour of inverting, not after it."""
+    if missing := [name for name in LIBRARIES if find_spec(name) is None]:
+        raise MissingExtraError(f"audits need an extra: pip install 'unembed[audit]' (missing: {', '.join(missing)})")
 
 
 def a_few(source: "Source", *, most: int = LOOKED_AT, seed: int = 0) -> tuple[Vectors, list[str | None]]:
     """Vectors `[N, D]` drawn at random from each collection of a source, of its first width; their texts if known."""
-    chosen = [
-        one for one in draw(source.batches(), most, seed=seed, census=Census()) if len(one.vector) == source.width
-    ]
+    chosen = draw(source.batches(), most, seed=seed, census=Census(), width=source.width)
     return np.stack([one.vector for one in chosen]), [one.text for one in chosen]
 
 
@@ -67,7 +74,6 @@ def embed_with(name: str, device: str | None) -> Embed:
 def open_tagger(device: str | None) -> "Tag | None":
     """The tagger, None where none is shipped or its encoder isn't installed."""
     from unembed.devices import choose_device
-    from unembed.errors import MissingExtraError
     from unembed_audit.tagger.tagging import SHIPPED, Tagger
 
     if not SHIPPED.exists():

@@ -141,7 +141,7 @@ def row_of(record: Chosen, recovered: Recovered, detectors: Detectors) -> dict[s
         "collection": record.stratum.collection,
         "deleted": record.stratum.deleted,
         "text": recovered.text if detectors.show else hide(recovered.text, found),
-        "tokens": int(detectors.tokens([recovered.text])[0]),
+        "tokens": int(detectors.tokens(texts[-1:])[0]),
         "similarity": _rounded(recovered.similarity),
         "confidence": _rounded(recovered.confidence),
         "verdict": recovered.verdict,

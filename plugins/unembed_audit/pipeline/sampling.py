@@ -47,25 +47,35 @@ class Census:
     reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def _count(self, batch: RecordBatch) -> None:
+    def _take(self, batch: RecordBatch, width: int | None) -> bool:
+        """Count a batch's skipped rows and notes; False for one of another width, whose records are skipped too."""
         self.skipped += len(batch.skipped)
         for row in batch.skipped[: SHOWN - len(self.reasons)]:
             self.reasons.append(f"row {row.row}: {row.reason}")
         self.notes += [note for note in batch.notes if note not in self.notes]
+        if width is None or len(batch) == 0 or batch.vectors.shape[1] == width:
+            return True
+        self.skipped += len(batch)
+        if len(self.reasons) < SHOWN:
+            self.reasons.append(f"row {int(batch.rows[0])}: is {batch.vectors.shape[1]} wide, not {width}")
+        return False
 
 
-def everything(batches: Iterable[RecordBatch], census: Census) -> Iterator[Chosen]:
-    """Every record, in the order of the source; fills `census` on the way."""
+def everything(batches: Iterable[RecordBatch], census: Census, *, width: int | None = None) -> Iterator[Chosen]:
+    """Every record (of that width, if given), in the order of the source; fills `census` on the way."""
     for batch in batches:
-        census._count(batch)
+        if not census._take(batch, width):
+            continue
         for place in range(len(batch)):
             stratum = _stratum(batch, place)
             census.records[stratum] = census.records.get(stratum, 0) + 1
             yield _chosen(batch, place, stratum)
 
 
-def draw(batches: Iterable[RecordBatch], size: int, *, seed: int, census: Census) -> list[Chosen]:
-    """A simple random sample of at most `size` records of each stratum; fills `census`.
+def draw(
+    batches: Iterable[RecordBatch], size: int, *, seed: int, census: Census, width: int | None = None
+) -> list[Chosen]:
+    """A simple random sample of at most `size` records (of that width, if given) of each stratum; fills `census`.
 
     The source is read once and only the sample is held. A record's lot is a hash of the seed, its collection and its
     row, so the same store and seed give the same sample. Strata take turns in the result, in the order in which the
@@ -73,7 +83,8 @@ def draw(batches: Iterable[RecordBatch], size: int, *, seed: int, census: Census
     """
     kept: dict[Stratum, list[tuple[int, int, Chosen]]] = {}
     for batch in batches:
-        census._count(batch)
+        if not census._take(batch, width):
+            continue
         for place in range(len(batch)):
             stratum = _stratum(batch, place)
             census.records[stratum] = census.records.get(stratum, 0) + 1

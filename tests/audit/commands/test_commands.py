@@ -148,3 +148,12 @@ def test_identify_knows_minilm(run, tmp_path):
     made = unembed.load_embedder("minilm", device="cpu").embed_texts(texts).numpy()
     code, out, _ = run("identify", store(tmp_path / "m.parquet", texts, vectors=made), "--no-invert", "--device", "cpu")
     assert code == 0 and "minilm, certain" in out
+
+
+def test_a_missing_library_is_named_with_its_extra_before_anything_is_done(run, known, tmp_path, monkeypatch):
+    from unembed_audit.commands import opening
+
+    monkeypatch.setattr(opening, "LIBRARIES", ("jinja2", "no_such_library"))
+    code, _, err = audit(run, known, tmp_path / "out")
+    assert code == 2 and "unembed[audit]" in err and "no_such_library" in err
+    assert not (tmp_path / "out").exists()

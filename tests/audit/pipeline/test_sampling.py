@@ -66,3 +66,11 @@ def test_everything_is_every_record_in_order():
     census = Census()
     assert [record.row for record in everything(store(), census)] == list(range(1040))
     assert sum(census.records.values()) == 1040
+
+
+def test_records_of_another_width_are_skipped_and_counted():
+    census = Census()
+    chosen = draw(store(100), 50, seed=0, census=census, width=4)
+    assert chosen == [] and census.skipped == 1040 + 2
+    assert any("is 3 wide, not 4" in reason for reason in census.reasons)
+    assert list(everything(store(100), Census(), width=4)) == []
