@@ -66,6 +66,7 @@ def config_tables() -> str:
             kind = (
                 kind if "[" not in str(field.annotation) and "|" not in str(field.annotation) else str(field.annotation)
             )
+            kind = re.sub(r"(?:typing\.)?Annotated\[(\w+), FieldInfo\(.*\)\]", r"\1", kind)
             kind = kind.replace("typing.", "").replace("pathlib.", "").replace("|", "or")
             parts.append(f"| `{name}` | {kind} | {default} | {field.description or ''} |")
         parts.append("")
