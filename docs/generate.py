@@ -13,6 +13,7 @@ from unembed.testing.checks import INVERTER, PLUGIN, TRAINING
 from unembed.training import TrainConfig
 from unembed_image.methods.flow.recipe import ImageRecipeConfig
 from unembed_text.methods.closed.recipe import TextRecipeConfig
+from unembed_text.methods.vec2text.recipe import PairRecipeConfig
 
 HERE = Path(__file__).parent
 
@@ -55,12 +56,15 @@ def config_tables() -> str:
     parts = []
     tables = (
         ("The file", TrainConfig),
-        ("`[recipe]` of text", TextRecipeConfig),
-        ("`[recipe]` of images", ImageRecipeConfig),
+        ("`[recipe]` of `closed` (text)", TextRecipeConfig),
+        ("`[recipe]` of `vec2text` (text)", PairRecipeConfig),
+        ("`[recipe]` of `flow` (images)", ImageRecipeConfig),
     )
     for title, model in tables:
         parts.append(f"## {title}\n\n| key | kind | default | |\n|---|---|---|---|")
         for name, field in model.model_fields.items():
+            if model is not TrainConfig and name in ("device", "seed"):
+                continue  # the trainer's own
             default = "required" if field.is_required() else f"`{field.default!r}`"
             kind = getattr(field.annotation, "__name__", None) or str(field.annotation)
             kind = (

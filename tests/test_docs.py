@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import click
@@ -27,8 +28,15 @@ HERE = [page for page in PAGES if blocks(page, "python") and page.name not in EL
 
 
 @pytest.mark.parametrize("page", HERE, ids=lambda page: page.name)
-def test_the_python_of_a_page_runs(page, monkeypatch, tmp_path) -> None:
+def test_the_python_of_a_page_runs(page, monkeypatch, tmp_path, install) -> None:
     code = "\n".join(blocks(page, "python"))
+    plugins = re.findall(r'^```python title="(\w+)\.py"\n(.*?)^```', page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    for name, body in plugins:  # plugins of one file, installed for the rest of the page
+        assert len(body.splitlines()) < 60
+        (tmp_path / f"{name}.py").write_text(body, encoding="utf-8")
+    if plugins:
+        monkeypatch.syspath_prepend(tmp_path)
+        install(*(EntryPoint(name, name, "unembed") for name, _ in [("unembed.testing.toy", ""), *plugins]))
     monkeypatch.chdir(tmp_path)
     exec(compile(code, str(page), "exec"), {"__name__": page.stem})
 
