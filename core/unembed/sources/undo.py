@@ -136,7 +136,8 @@ def from_ranges(ranges: NDArray[np.floating], *, signed: bool) -> Undo:
     def restored(vectors: Vectors) -> Vectors:
         if vectors.shape[1] != len(low):
             raise InputError(f"the ranges are of {len(low)} dimensions, the vectors are {vectors.shape[1]} wide")
-        return ((vectors.astype(np.float64) + offset) / 255 * (high - low) + low).astype(np.float32)
+        found: Vectors = ((vectors.astype(np.float64) + offset) / 255 * (high - low) + low).astype(np.float32)
+        return found
 
     note = "codes of eight bits turned back into numbers by the ranges given; results are of int8 precision"
     return Undo(note, len(low), restored, "int8")
