@@ -131,7 +131,8 @@ def _checked(batch: RecordBatch) -> RecordBatch:
     if batch.deleted is None:
         batch = replace(batch, deleted=np.zeros(len(batch), bool))
     finite: NDArray[np.bool_] = np.isfinite(batch.vectors).all(axis=1)
-    good = finite & batch.vectors.any(axis=1)
+    with np.errstate(invalid="ignore"):  # damaged files hold NaNs that signal
+        good = finite & batch.vectors.any(axis=1)
     if good.all():
         return batch
     bad = [
