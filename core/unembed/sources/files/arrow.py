@@ -154,6 +154,7 @@ def _ipc(place: str) -> Table:
             whole = map(opened.get_batch, range(opened.num_record_batches)) if as_file else opened
             for batch in whole:
                 batch = batch.select(tops)
+                batch.validate(full=True)  # what a damaged file points at lies outside it, and reading that is fatal
                 for first in range(0, batch.num_rows, size):
                     yield batch.slice(first, size)
 

@@ -141,14 +141,12 @@ def _turned(found: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _keyed_alike(columns: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether objects are columns with the same keys, of which one holds the vectors, and not records by their ids."""
     first = set(columns[0])
-    return (
-        bool(first)
-        and all(set(column) <= first or first <= set(column) for column in columns)
-        and (
-            all(key.isdigit() for key in first) or any(vector_like(value) for value in islice(columns[-1].values(), 3))
-        )
-    )
+    if not first or not all(set(column) <= first or first <= set(column) for column in columns):
+        return False
+    of_vectors = [all(map(vector_like, islice(column.values(), 3))) for column in columns]
+    return all(key.isdigit() for key in first) or (any(of_vectors) and not all(of_vectors))
 
 
 def documents(records: Iterator[Any], place: str, request: SourceRequest) -> Iterator[Row]:

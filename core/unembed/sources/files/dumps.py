@@ -105,7 +105,7 @@ def _names(text: str) -> list[str]:
 
 def _declared(body: str) -> list[str]:
     """The names of the columns of a CREATE TABLE statement."""
-    parts = re.split(r",(?![^()]*\))", body)
+    parts = re.split(r",(?![^()]*\))", body[: body.rindex(")")] if ")" in body else body)
     names = [_plain(found[0]) for part in parts if (found := re.match(_NAME, part.strip()))]
     return [
         name for name in names if name.upper() not in ("PRIMARY", "UNIQUE", "CONSTRAINT", "FOREIGN", "KEY", "CHECK")
