@@ -1,4 +1,4 @@
-"""How many files and calls of ours one vector passes from the command to its row, and one passage from file to loss.
+"""Count the files and calls of ours that one vector passes from command to row, and one passage from file to loss.
 
     python tests/benchmarks/walk.py [--start T5_OR_CHECKPOINT]
 
@@ -79,11 +79,14 @@ def passage(folder: Path, start: str) -> Walk:
 
     (folder / "texts.txt").write_text("She moved to Lisbon in March. The lake was covered in ice.\n" * 4)
     texts = f'["{folder / "texts.txt"}"]'
+    small = {"layers": 1, "batch_tokens": 64, "longest": 8, "shares": [1], "held_out": 1}
+    run = {"steps": 2, "round_steps": 2, "guess_steps": 0, "depth": 1, "save_every": 9, "evaluate_every": 9}
     changes = [
-        f'output="{folder / "run"}"', f'recipe.start="{start}"', f"recipe.train={texts}", f"recipe.validation={texts}",
-        "recipe.layers=1", "recipe.batch_tokens=64", "recipe.longest=8", "recipe.shares=[1]", "steps=2", "round_steps=2",
-        "guess_steps=0", "depth=1", "save_every=9", "evaluate_every=9", 'precision="no"', "compile=false", "recipe.held_out=1",
-    ]  # fmt: skip
+        *(f'output="{folder / "run"}"', f'recipe.start="{start}"', 'precision="no"', "compile=false"),
+        *(f"recipe.train={texts}", f"recipe.validation={texts}"),
+        *(f"recipe.{key}={value}" for key, value in small.items()),
+        *(f"{key}={value}" for key, value in run.items()),
+    ]
     with Walk() as walk:
         train(ROOT / "examples/train_minilm.toml", overrides=changes)
     return walk

@@ -152,8 +152,8 @@ def _note_claims(model: "Inverter", count: int, unlike: int, rounded: Counter[st
         click.echo(f"note: the vectors are rounded: {kinds}; solved and exact allow for it", err=True)
     if unlike:
         click.echo(
-            f"note: {unlike} of {count} vectors end at a similarity that no embedding of {model.embedder.name} ends at: "
-            f"another model's, altered, or of inputs far longer than those it was calibrated on; don't trust their text",
+            f"note: {unlike} of {count} vectors end at a similarity that none of {model.embedder.name} does: they "
+            "are another model's, altered, or of far longer inputs than it was calibrated on; don't trust their text",
             err=True,
         )
 

@@ -112,8 +112,8 @@ class Inverter:
         of `unembed.search`; of `max_queries` one is kept for measuring what is returned.
 
         `precision` says how the vectors were rounded ("int8", "3 decimals", "noise:0.01"; see
-        `unembed.inversion.precision`), where their digits don't show it. A rounded vector is solved when nothing but its
-        rounding is left, and the confidence allows for it.
+        `unembed.inversion.precision`), where their digits don't show it. A rounded vector is solved when nothing but
+        its rounding is left, and the confidence allows for it.
 
         Raises InputError for an unknown effort or precision, and for vectors of another width, with NaN or infinity, or
         of zeros only.

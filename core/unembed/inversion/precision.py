@@ -28,7 +28,7 @@ SIGN_LOSS = 1 - math.sqrt(2 / math.pi)  # 1 − cosine of a Gaussian vector and 
 
 @dataclass(frozen=True)
 class Precision:
-    """The precision of N vectors: `names` of what was found, and what rounding does to the similarity of the exact input.
+    """The precision of N vectors: its `names`, and what rounding does to the similarity of the exact input.
 
     `loss` `[N]` is the expected 1 − cosine between a vector as given and as the embedder computed it; `most` `[N]` is
     what chance may make of it (four standard deviations). Both are 0 for vectors in float32.
