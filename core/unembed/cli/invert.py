@@ -1,6 +1,7 @@
 """`unembed invert`: vectors, or texts that are embedded first, back to what was embedded."""
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ __all__ = ["invert"]
 @click.argument("inputs", nargs=-1)
 @click.option("--vectors", type=click.Path(path_type=Path), help="A .npy .npz .parquet .safetensors or .jsonl file.")
 @click.option("--column", help="The array, column, tensor or field of --vectors.")
+@click.option(
+    "--precision", help="How --vectors are rounded: int8, '3 decimals', noise:0.01 …  [default: read from their digits]"
+)
 @search_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")
 @click.option("--out", type=click.Path(path_type=Path), help="File for the JSON lines; of images, a folder for them.")
@@ -30,6 +34,7 @@ def invert(
     inputs: tuple[str, ...],
     vectors: Path | None,
     column: str | None,
+    precision: str | None,
     searching: Searching,
     as_json: bool,
     out: Path | None,
@@ -57,21 +62,24 @@ def invert(
     to_files = None if kind is None else kind.write
     if to_files is not None:
         _make_folder(out, searching.inverter)
-    count = 0
+    count, unlike, rounded = 0, 0, Counter[str]()
     with (
         json_lines(None if to_files is not None else out) as write,
         metered(model, searching.max_cost),
         progress("inverting", search.limits.steps) as bar,
     ):
         target = model.embed(list(inputs)) if given is None else given
-        for rows in _results(model, inputs, target, search, searching.seed, bar, to_files, out):
+        for rows in _results(model, inputs, target, search, precision, searching.seed, bar, to_files, out):
             count += len(rows)
+            unlike += sum(row["verdict"] == "unlike" for row in rows)
+            rounded.update(row["precision"] for row in rows if row["precision"] not in (None, "float32"))
             with bar.hidden():
                 for row in rows:
                     if as_json or (out is not None and to_files is None):
                         write(row)
                     else:
                         _show(row)
+    _note_claims(model, count, unlike, rounded)
     if out is not None:
         click.echo(f"{count} reconstructions written to {out}", err=True)
 
@@ -81,6 +89,7 @@ def _results(
     inputs: tuple[str, ...],
     target: Any,
     search: "Effort",
+    precision: str | None,
     seed: int,
     bar: Bar,
     to_files: "Callable[..., list[Path]] | None",
@@ -89,12 +98,12 @@ def _results(
     """The rows of what is searched together, in order; where results are files, all at once, once those are written."""
     known = bool(inputs)
     if to_files is None:
-        for first, found in model.inversions([target], effort=search, seed=seed, on_step=bar):
+        for first, found in model.inversions([target], effort=search, precision=precision, seed=seed, on_step=bar):
             mine = inputs[first : first + len(found)]
             exact = model.exact(list(mine), found).tolist() if known else None
             yield found.rows(inputs=mine if known else None, exact=exact, first=first)
         return
-    found = model.invert(target, effort=search, seed=seed, on_step=bar, trace=True)
+    found = model.invert(target, effort=search, precision=precision, seed=seed, on_step=bar, trace=True)
     files = to_files(out, model, inputs if known else None, found)
     exact = model.exact(list(inputs), found).tolist() if known else None
     rows = found.rows(inputs=inputs if known else None, exact=exact)
@@ -116,7 +125,8 @@ def _show(row: dict[str, Any]) -> None:
     click.echo(f"  {row['reconstruction']}")
     similarity = "unknown" if row["similarity"] is None else f"{row['similarity']:.4f}"
     sure = "" if row["confidence"] is None else f", exact with probability {_short_of_certain(row['confidence'])}"
-    click.echo(f"  similarity {similarity}{sure}{verdict}; {row['steps']} steps, {row['queries']} queries")
+    unlike = "; unlike any embedding of this model" if row["verdict"] == "unlike" else ""
+    click.echo(f"  similarity {similarity}{sure}{verdict}{unlike}; {row['steps']} steps, {row['queries']} queries")
 
 
 def _short_of_certain(probability: float) -> str:
@@ -133,6 +143,19 @@ def _forecast(model: "Inverter", inputs: tuple[str, ...], given: Any, search: "E
     if isinstance(codec, SequenceCodec) and inputs:
         tokens = min(tokens, max(codec.lengths(list(inputs))))
     return forecast(model, count, tokens=tokens, effort=search)
+
+
+def _note_claims(model: "Inverter", count: int, unlike: int, rounded: Counter[str]) -> None:
+    """Say on standard error what the vectors showed of themselves: rounding, and that some aren't the embedder's."""
+    if rounded:
+        kinds = ", ".join(f"{name} ({number} of {count})" for name, number in rounded.most_common())
+        click.echo(f"note: the vectors are rounded: {kinds}; solved and exact allow for it", err=True)
+    if unlike:
+        click.echo(
+            f"note: {unlike} of {count} vectors end at a similarity that none of {model.embedder.name} does: they "
+            "are another model's, altered, or of far longer inputs than it was calibrated on; don't trust their text",
+            err=True,
+        )
 
 
 def _note_cuts(model: "Inverter", inputs: tuple[str, ...]) -> None:

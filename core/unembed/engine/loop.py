@@ -79,6 +79,7 @@ def search(
     on_step: Callable[[Step], None] | None = None,
     trace: bool = False,
     candidates: bool = False,
+    slack: Tensor | None = None,
 ) -> SearchResult:
     """Search for signals whose embeddings are the targets.
 
@@ -97,6 +98,7 @@ def search(
     - `on_step`: called with each `Step` as it ends.
     - `trace`: return all steps.
     - `candidates`: steps carry the candidates of their round; they take memory as long as a step is held.
+    - `slack`: what rounding of the targets may take from a similarity, `[N]`: a target is solved so much earlier.
 
     Raises ValueError without targets, and PluginError for an effort that can't start.
     """
@@ -117,6 +119,7 @@ def search(
     active = torch.ones_like(quiet, dtype=torch.bool)
     # The best ever seen; those not worked on yet; those being worked on.
     top = pool = frontier = box.none(target)
+    solved = 1 - limits.tolerance - (0.0 if slack is None else slack)
     history: list[Step] = []
 
     for number in range(limits.steps + 1):
@@ -134,7 +137,7 @@ def search(
         quiet = torch.where(best.similarity - best_before > 1e-6, 0, quiet + 1)
         best_before = best.similarity
         waiting = (counts(pool.owner, count) > 0) | endless
-        stop = (best.similarity >= 1 - limits.tolerance, box.used >= box.budget, (quiet >= limits.patience) | ~waiting)
+        stop = (best.similarity >= solved, box.used >= box.budget, (quiet >= limits.patience) | ~waiting)
         for index, mask in enumerate(stop, 1):
             reason = torch.where(mask & active, index, reason)
             active = active & ~mask

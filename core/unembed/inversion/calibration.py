@@ -15,14 +15,19 @@ __all__ = ["Calibration", "calibrate", "calibration_counts", "calibration_error"
 
 BINS = 10
 ROUNDING = 1e-7  # of a cosine in float32
+MARGIN = 0.05  # between the lowest similarity measured and one that no true embedding ends at
 
 
 class Calibration(Config):
-    """A rising step function, measured on `n` inversions: `probability[i]` holds from `similarity[i]` on."""
+    """A rising step function, measured on `n` inversions: `probability[i]` holds from `similarity[i]` on.
+
+    `floor` is a similarity that inversions of true embeddings, of any length measured, don't fall below.
+    """
 
     similarity: list[float] = Field(min_length=1)
     probability: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1)
     n: int = Field(ge=1)
+    floor: float | None = Field(None, ge=-1, le=1)
 
     @model_validator(mode="after")
     def _rises(self) -> "Calibration":
@@ -40,6 +45,11 @@ class Calibration(Config):
         found = values[place.clamp_min(0)].float().to(similarity.device)
         return found.masked_fill(similarity.isnan(), torch.nan)
 
+    def verdicts(self, similarity: Tensor) -> tuple[str | None, ...]:
+        """ "unlike" for each similarity `[N]` that no embedding ends at which the embedder itself made, else None."""
+        floor = -math.inf if self.floor is None else self.floor
+        return tuple("unlike" if value < floor else None for value in similarity.tolist())
+
 
 def calibrate(similarity: Tensor, exact: Tensor) -> Calibration:
     """Fit a `Calibration` to the similarities `[N]` and exactness `[N]` of inversions whose originals are known.
@@ -47,7 +57,8 @@ def calibrate(similarity: Tensor, exact: Tensor) -> Calibration:
     Isotonic regression by pooling adjacent violators (Ayer et al. 1955). A pool's share counts one exact and one
     other result more than were seen, so that no finite sample claims certainty; between two pools the step is
     where 1 − similarity is the geometric mean of what they have, for other hardware rounds a similarity near 1
-    otherwise. Raises InputError without both kinds of result.
+    otherwise. The floor is a little below the lowest similarity: measure on inputs of all lengths, long ones too.
+    Raises InputError without both kinds of result.
     """
     if len(similarity) == 0 or bool(exact.all()) or not bool(exact.any()):
         raise InputError(
@@ -68,6 +79,7 @@ def calibrate(similarity: Tensor, exact: Tensor) -> Calibration:
         similarity=[-1.0, *(1 - math.sqrt(left * right) for left, right in gaps)],
         probability=shares.cummax(0).values.tolist(),
         n=len(similarity),
+        floor=max(-1.0, float(value[0]) - MARGIN),
     )
 
 

@@ -10,10 +10,12 @@ from torch import Tensor
 from unembed.contract.codec import Codec
 from unembed.contract.embedder import Embedder
 from unembed.contract.proposers import Corrector, Hypothesizer, Part
+from unembed.contract.similarity import cosine
 from unembed.defaults import ACCELERATOR_CHUNK_SIZE, CHUNK_SIZE, EFFORT
 from unembed.engine.effort import EFFORTS, Effort, Overrides, effort_of
 from unembed.engine.loop import Step, search
 from unembed.errors import InputError
+from unembed.inversion.precision import Precision, estimate_precision, given_precision
 from unembed.inversion.results import Inversion, Row
 from unembed.inversion.stream import at_once as most_at_once
 from unembed.inversion.stream import regrouped
@@ -99,6 +101,7 @@ class Inverter:
         on_step: Callable[[Step], None] | None = None,
         trace: bool = False,
         candidates: bool = False,
+        precision: str | None = None,
         **overrides: Unpack[Overrides],
     ) -> Inversion:
         """Recover the objects behind `vectors` `[N, D]` (or one `[D]`): a tensor, an array or nested lists.
@@ -106,8 +109,14 @@ class Inverter:
         `effort` is "low", "medium", "high", "max", another of the inverter's or an `Effort`; `steps`, `beam`,
         `patience` and `max_queries` replace its own. `steps=0` is the hypothesizer alone; where the embedder can't be
         asked (no key for an API) its likeliest guess comes back with a similarity of NaN. The other options are those
-        of `unembed.search`; of `max_queries` one is kept for measuring what is returned. Raises InputError for an
-        unknown effort, and for vectors of another width, with NaN or infinity, or of zeros only.
+        of `unembed.search`; of `max_queries` one is kept for measuring what is returned.
+
+        `precision` says how the vectors were rounded ("int8", "3 decimals", "noise:0.01"; see
+        `unembed.inversion.precision`), where their digits don't show it. A rounded vector is solved when nothing but
+        its rounding is left, and the confidence allows for it.
+
+        Raises InputError for an unknown effort or precision, and for vectors of another width, with NaN or infinity, or
+        of zeros only.
         """
         settings = self.settings(effort, **overrides)
         target = self._checked(vectors)
@@ -116,6 +125,7 @@ class Inverter:
             return self._unmeasured(target, seed)
         if chunk_size is None:
             chunk_size = CHUNK_SIZE if embedder.device.type == "cpu" else ACCELERATOR_CHUNK_SIZE
+        given = self._precision(target, precision)
         # A single query is spent on what is returned: the guess is decoded before it is embedded.
         once = most == 1
         found = search(
@@ -129,6 +139,7 @@ class Inverter:
             on_step=on_step,
             trace=trace,
             candidates=candidates,
+            slack=None if given is None else given.most,
         )
         if once:
             objects, signals = self._reread(found.signals)
@@ -138,6 +149,7 @@ class Inverter:
             objects, signals, similarity, queries = returned[:4]
             embeddings = found.embeddings.index_copy(0, returned.changed, returned.again)
         calibration = None if self.manifest is None else self.manifest.calibration
+        true_similarity = similarity if given is None else given.corrected(similarity)
         return Inversion(
             objects,
             similarity,
@@ -147,7 +159,9 @@ class Inverter:
             signals,
             embeddings,
             found.trace,
-            None if calibration is None else calibration.confidence(similarity),
+            None if calibration is None else calibration.confidence(true_similarity),
+            None if given is None else given.names,
+            None if calibration is None else calibration.verdicts(true_similarity),
         )
 
     def stream(
@@ -159,6 +173,7 @@ class Inverter:
         chunk_size: int | None = None,
         seed: int = 0,
         on_step: Callable[[Step], None] | None = None,
+        precision: str | None = None,
         **overrides: Unpack[Overrides],
     ) -> Iterator[Row]:
         """Invert batches of vectors `[N, D]` of any size, and yield a row per vector as soon as its search ends.
@@ -174,6 +189,7 @@ class Inverter:
             chunk_size=chunk_size,
             seed=seed,
             on_step=on_step,
+            precision=precision,
         )
         return chain.from_iterable(found.rows(first=first) for first, found in parts)
 
@@ -227,6 +243,16 @@ class Inverter:
         """Whether each recovered signal equals that of the original in all that the embedder sees: `[N]`."""
         original = self.codec.encode(objects).to(inversion.signals.device)
         return (original == inversion.signals).flatten(1).all(1)
+
+    def _precision(self, target: Tensor, named: str | None) -> Precision | None:
+        """How the targets are rounded; None where similarities aren't cosines, which is what rounding is told by."""
+        if self.embedder.similarity is not cosine:
+            if named is not None:
+                raise InputError(
+                    f"precision is for vectors compared by cosine; {self.embedder.name!r} compares otherwise"
+                )
+            return None
+        return estimate_precision(target) if named is None else given_precision(named, target)
 
     def _checked(self, vectors: Any) -> Tensor:
         try:

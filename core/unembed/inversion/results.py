@@ -20,7 +20,9 @@ class Inversion:
 
     `similarity`, `signals` and `embeddings` are those of the objects as returned, embedded once more where
     decoding changed a signal. `confidence` is the probability that a result is exact, if the inverter has been
-    calibrated; it holds for vectors in the precision that the embedder gives them. Iterating yields `rows()`.
+    calibrated; it allows for the rounding of the vectors, which `precision` names ("float32", "int8", …).
+    `verdict` says "unlike" where no input of the embedder ends at so low a similarity: another model's vectors, altered
+    ones, or inputs far longer than the inverter writes. Iterating yields `rows()`.
     """
 
     objects: list[Any]
@@ -32,6 +34,8 @@ class Inversion:
     embeddings: Tensor
     trace: tuple[Step, ...] | None
     confidence: Tensor | None = None
+    precision: tuple[str, ...] | None = None
+    verdict: tuple[str | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -45,7 +49,8 @@ class Inversion:
         """One dictionary per vector, as `invert --json` prints it.
 
         It has `input`, where what was embedded is known from `inputs` (N of them), or else `index`, counted from
-        `first`; then `reconstruction`, `similarity`, `exact`, `confidence`, `steps`, `queries` and `stopped`. What
+        `first`; then `reconstruction`, `similarity`, `exact`, `confidence`, `steps`, `queries`, `stopped`, `precision`
+        and `verdict`. What
         isn't known is None: `exact` without the originals (`Inverter.exact` compares them), `confidence` without a
         calibration, a similarity that couldn't be measured.
         """
@@ -58,6 +63,8 @@ class Inversion:
             self.steps.tolist(),
             self.queries.tolist(),
             self.stopped,
+            [None] * len(self) if self.precision is None else self.precision,
+            [None] * len(self) if self.verdict is None else self.verdict,
             strict=True,
         )
         return [
@@ -70,8 +77,20 @@ class Inversion:
                 "steps": steps,
                 "queries": queries,
                 "stopped": stopped,
+                "precision": precision,
+                "verdict": verdict,
             }
-            for number, (reconstruction, similarity, equal, sure, steps, queries, stopped) in enumerate(columns)
+            for number, (
+                reconstruction,
+                similarity,
+                equal,
+                sure,
+                steps,
+                queries,
+                stopped,
+                precision,
+                verdict,
+            ) in enumerate(columns)
         ]
 
 
