@@ -130,14 +130,9 @@ def _checked(batch: RecordBatch) -> RecordBatch:
     """The batch without the rows whose vector can't be one."""
     if batch.deleted is None:
         batch = replace(batch, deleted=np.zeros(len(batch), bool))
-<<<<<<< HEAD
     finite = np.logical_and.reduce(np.isfinite(batch.vectors), axis=1)
-    good: NDArray[np.bool_] = finite & np.logical_or.reduce(batch.vectors != 0, axis=1)
-=======
-    finite: NDArray[np.bool_] = np.isfinite(batch.vectors).all(axis=1)
     with np.errstate(invalid="ignore"):  # damaged files hold NaNs that signal
-        good = finite & batch.vectors.any(axis=1)
->>>>>>> c9ad7c3814e2eae30459d55d70bcabedde4f66a9
+        good: NDArray[np.bool_] = finite & np.logical_or.reduce(batch.vectors != 0, axis=1)
     if good.all():
         return batch
     bad = [
