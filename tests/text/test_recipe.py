@@ -150,3 +150,41 @@ def test_a_checkpoint_without_the_noise_s_weights_opens_as_before(make, small_ch
 def test_the_longest_text_written_is_the_start_s_unless_given(make) -> None:
     assert make().config["length"] == make().inverter().corrector.length == 12
     assert make(length=20).config["length"] == 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"positions": 5}, r"\[recipe\] positions: .*where it starts, has 2; leave positions out"),
+        ({"hidden": 99}, "hidden: .*has 16"),
+        ({"layers": 99}, "layers: .*has 1;"),
+        ({"longest": 9999}, "longest: 'minilm' reads 254 tokens"),
+        ({"tops": [4, 9999]}, "tops: 'minilm' reads 254 tokens"),
+        ({"shares": [1] * 9}, "shares: 9 ranges of length are too many for 8 tokens"),
+        ({"shares": [0, 0]}, "shares: .*above 0"),
+        ({"anywhere": 7}, "anywhere"),
+        ({"batch_tokens": -5}, "batch_tokens"),
+        ({"held_out": -1}, "held_out"),
+        ({"storage": "int4"}, "storage"),
+        ({"validation": []}, "validation"),
+        ({"dropout": True}, "dropout: .*not true"),
+    ],
+)
+def test_recipe_refuses_what_it_cant_obey(make, changes, told) -> None:
+    with pytest.raises(ConfigError, match=told) as caught:
+        make(**changes)
+    assert len(str(caught.value)) < 300
+
+
+def test_recipe_takes_what_its_start_says_anyway(make) -> None:
+    assert make(positions=2, hidden=16, layers=1).config["positions"] == 2
+
+
+def test_recipe_misses_its_validation_before_it_reads(make) -> None:
+    with pytest.raises(unembed.InputError, match=r"no file none\.txt, which \[recipe\] validation names"):
+        make(validation=["none.txt"], train=["none-either.txt"])
+
+
+def test_recipe_refuses_an_embedder_of_another_width_than_its_start(make, t5_encoder) -> None:
+    with pytest.raises(ConfigError, match=r"start: .* reads vectors 384 wide, and those of .* are 24 wide"):
+        make(embedder=f"hf:{t5_encoder}")

@@ -49,17 +49,16 @@ def calibrate(
 
     What is learnt is written to the checkpoint's manifest; `invert` then prints a confidence with each result.
     """
-    from unembed.checkpoints.manifest import read_manifest, write_manifest
-
-    manifest = read_manifest(checkpoint)
     import torch
 
+    from unembed.checkpoints.manifest import write_manifest
     from unembed.contract.codec import SequenceCodec
     from unembed.inversion.calibration import calibrate as fit
     from unembed.inversion.evaluation import evaluate
     from unembed.registry.opening import load
 
-    model = load(str(checkpoint), device=device)
+    model = load(checkpoint, device=device)
+    assert model.manifest is not None  # it was opened from a checkpoint
     search = model.settings(effort)
     objects = read_inputs(model, data, column)
     if not lengths:
@@ -73,7 +72,7 @@ def calibrate(
         with progress(f"inverting {len(signals)}", search.limits.steps) as bar:
             results.append(evaluate(model, signals, effort=search, on_step=bar))
     found = fit(torch.cat([x.similarity for x in results]), torch.cat([x.exact for x in results]))
-    write_manifest(checkpoint, manifest.model_copy(update={"calibration": found}))
+    write_manifest(checkpoint, model.manifest.model_copy(update={"calibration": found}))
     click.echo(f"calibrated on {found.n} results:")
     for start, share in zip(found.similarity, found.probability, strict=True):
         click.echo(f"  similarity from {start:.6f}: exact with probability {share:.3f}")

@@ -1,7 +1,6 @@
 """`unembed train`: a hypothesizer and corrector from a TOML config."""
 
 import logging
-import signal
 from pathlib import Path
 
 import click
@@ -19,8 +18,4 @@ def train(config: Path, resume: bool, overrides: tuple[str, ...]) -> None:
     logging.getLogger("unembed").setLevel(logging.INFO)
     from unembed.training import train as run
 
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
-    try:
-        run(config, resume=resume, overrides=overrides)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    run(config, resume=resume, overrides=overrides)

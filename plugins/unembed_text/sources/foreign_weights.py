@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from unembed.errors import CheckpointError, InputError, MissingExtraError
+from unembed.errors import CheckpointError, InputError, MissingExtraError, brief
 
 __all__ = ["fetch", "reach_hub", "read_config", "read_weights"]
 
@@ -89,12 +89,23 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         if (folder / name).is_file():
             files = [folder / name]
         elif index.is_file():
-            files = sorted({folder / file for file in json.loads(index.read_text())["weight_map"].values()})
+            files = _indexed(index)
         else:
             continue
         tensors = {key: tensor for file in files for key, tensor in _read(file).items()}
         return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     raise CheckpointError(f"{folder} holds no weights: neither {' nor '.join(WEIGHTS)}, whole or with an index")
+
+
+def _indexed(index: Path) -> list[Path]:
+    """The files that an index names, all within its folder."""
+    try:
+        names = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{index} is no index of weights: it has no weight_map") from error
+    if strange := sorted(name for name in names if Path(name).name != name):
+        raise CheckpointError(f"{index} names {brief(strange[0])!r}, which isn't in its folder")
+    return sorted(index.parent / name for name in names)
 
 
 def _read(file: Path) -> dict[str, Tensor]:

@@ -33,9 +33,13 @@ class TextsConfig(Config):
     shares: list[Annotated[float, Field(ge=0)]] = Field(
         [1, 1, 1, 1], min_length=1, description="of batches, for equal ranges of length"
     )
-    tops: list[int] | None = Field(None, description="longest window of each share's range, if they aren't equal")
+    tops: list[Annotated[int, Field(ge=1)]] | None = Field(
+        None, description="longest window of each share's range, if they aren't equal"
+    )
     balance: float = Field(1.0, ge=0, description="a kind of text is drawn as its sentences' number to this power")
-    portions: dict[str, float] = Field({}, description="shares of the windows of kinds that have one of their own")
+    portions: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        {}, description="shares of the windows of kinds that have one of their own"
+    )
     anywhere: float = Field(0.15, ge=0, le=1, description="share of windows that start anywhere, not at a sentence")
     spliced: float = Field(0.0, ge=0, le=1, description="share of windows that go on, from any token, with another's")
     batch_tokens: int = Field(8192, gt=0, le=10_000_000)
@@ -58,7 +62,7 @@ def read_windows(config: TextsConfig, tokenizer: Any, *, longest: int) -> "Windo
 
     Raises ConfigError for shares that `longest` can't have, InputError for files that aren't there or are empty.
     """
-    if len(config.shares) > longest:
+    if config.tops is None and len(config.shares) > longest:
         raise ConfigError(f"[recipe] shares: {len(config.shares)} ranges of length are too many for {longest} tokens")
     for path in config.validation:  # read later, and missed too late
         if not path.exists():

@@ -49,6 +49,15 @@ def test_a_folder_in_use_is_refused(tmp_path, monkeypatch, capsys) -> None:
     assert "cd other" in capsys.readouterr().out and (tmp_path / "other" / "pyproject.toml").is_file()
 
 
+@pytest.mark.parametrize("out", ["a_file", "a_file/under", "dangling", "x" * 300])
+def test_a_folder_that_cant_be_is_refused(out, tmp_path) -> None:
+    (tmp_path / "a_file").write_text("mine")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="name another with --out"):
+        write_plugin("wave", tmp_path / out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a_file", "dangling"]
+
+
 def test_without_the_extra_the_error_names_it(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "copier", None)
     with pytest.raises(MissingExtraError, match=r"unembed\[kit\]"):

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -120,6 +121,77 @@ def test_what_is_wrong_is_said(publish, t5_encoder, tmp_path) -> None:
     with pytest.raises(InputError, match="384 wide"):
         bring(folder, out, embedder="minilm")
     assert not out.exists()
+
+
+def config(**changes):
+    def change(folder) -> None:
+        path = folder / "corrector" / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return change
+
+
+def tensor(name: str, value: torch.Tensor):
+    def change(folder) -> None:
+        path = folder / "inversion" / "model.safetensors"
+        save_file({**load_file(path), name: value}, path)
+
+    return change
+
+
+def index(text: str):
+    def change(folder) -> None:
+        (folder / "inversion" / "model.safetensors").unlink()
+        (folder / "inversion" / "model.safetensors.index.json").write_text(text)
+
+    return change
+
+
+ODD = [
+    (config(max_seq_length=0), "max_seq_length is '0'"),
+    (config(max_seq_length="many"), "max_seq_length is 'many'"),
+    (tensor("encoder_decoder.shared.weight", torch.ones(3)), "'t5.shared.weight' has shape .3. and should be a matrix"),
+    (tensor("embedding_transform.0.weight", torch.full((24, 24), torch.nan)), "holds NaN or infinity"),
+    (tensor("embedding_transform.3.bias", torch.ones(3)), "its manifest and its tensors disagree: .*bias"),
+    (index("{}"), "no weight_map"),
+    (index('{"weight_map": {"a": "../x.safetensors"}}'), "isn't in its folder"),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), ODD)
+def test_what_is_odd_in_a_published_pair_is_refused_in_one_line(change, told, publish, t5_encoder, tmp_path) -> None:
+    change(folder := publish())
+    with pytest.raises(CheckpointError, match=told) as caught:
+        bring(folder, tmp_path / "out", embedder=str(t5_encoder))
+    assert len(str(caught.value)) < 400 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link", "inversion"])
+def test_an_import_replaces_nothing_but_a_checkpoint(kind, publish, t5_encoder, tmp_path) -> None:
+    folder, out = publish(), tmp_path / "mine"
+    if kind == "inversion":
+        out = folder / "inversion"
+    elif kind == "file":
+        out.write_text("mine")
+    else:
+        (there := tmp_path / "there").mkdir()
+        (there / "notes.txt").write_text("mine")
+        out.symlink_to(there) if kind == "link" else there.rename(out)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match="it isn't replaced: name a new or an empty folder"):
+        bring(folder, out, embedder=str(t5_encoder))
+    assert sorted(tmp_path.rglob("*")) == before and (folder / "inversion" / "config.json").is_file()
+
+
+def test_a_pair_of_before_there_were_methods_opens(random_pair, tmp_path) -> None:
+    folder = shutil.copytree(random_pair, tmp_path / "old")
+    data = json.loads((folder / "manifest.json").read_text())
+    assert (data.pop("method"), data["modality"]) == ("vec2text", "text") and "tokenizer/tokenizer.json" in data.pop(
+        "files"
+    )
+    (folder / "manifest.json").write_text(json.dumps(data | {"modality": "vec2text"}))
+    manifest = load(folder, device="cpu").manifest
+    assert (manifest.modality, manifest.method) == ("text", "vec2text")
 
 
 def test_another_embedder_than_the_one_trained_against_is_caught(publish, random_pair, t5_encoder, tmp_path) -> None:

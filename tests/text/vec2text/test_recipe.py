@@ -49,7 +49,7 @@ def test_training_lowers_both_losses_and_saves_an_inverter(options, tmp_path) ->
     config = tmp_path / "config.toml"
     config.write_text(
         f'method = "vec2text"\noutput = "{tmp_path / "run"}"\nsteps = 60\nround_steps = 10\nguess_steps = 20\n'
-        f"depth = 1\nwarmup = 5\nevaluate_every = 60\ndevice = 'cpu'\n[recipe]\n{table}\n"
+        f"warmup = 5\nevaluate_every = 60\ndevice = 'cpu'\n[recipe]\n{table}\n"
     )
     train(config)
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
@@ -59,6 +59,19 @@ def test_training_lowers_both_losses_and_saves_an_inverter(options, tmp_path) ->
     inverter = load(str(tmp_path / "run" / "checkpoint"), device="cpu")
     found = inverter.invert(inverter.embed(TEXTS), steps=1, beam=2)
     assert len(found.objects) == 3 and inverter.manifest.versions["unembed"] == version("unembed")
+
+
+@pytest.mark.parametrize("options", [True], indirect=True)
+def test_more_layers_than_the_t5_has_are_refused(options) -> None:
+    with pytest.raises(ConfigError, match="layers: the T5 that it starts from has 2, not 99"):
+        PairRecipe({**options, "layers": 99, "device": "cpu", "seed": 0})
+
+
+def test_a_config_asks_for_no_more_depth_than_a_pair_can_learn(tmp_path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f'method = "vec2text"\noutput = "{tmp_path / "run"}"\ndepth = 2\n')
+    with pytest.raises(ConfigError, match="depth: 2 is too much for method 'vec2text'; set depth = 1"):
+        train(config)
 
 
 def test_corrections_of_corrections_are_refused(options) -> None:

@@ -67,8 +67,9 @@ class TextRecipe(Recipe):
         # Hypotheses are much further off than half precision moves a vector.
         self.quick = self.embedder.halved() if self.embedder.device.type == "cuda" else self.embedder
         tokenizer = self.embedder.tokenizer
-        if config.longest > self.embedder.max_tokens:
-            raise ConfigError(f"[recipe] longest: {config.embedder!r} reads {self.embedder.max_tokens} tokens")
+        for key, most in (("longest", config.longest), ("tops", max(config.tops or [0]))):
+            if most > self.embedder.max_tokens:
+                raise ConfigError(f"[recipe] {key}: {config.embedder!r} reads {self.embedder.max_tokens} tokens")
         self.config, weights = self._start(tokenizer)
         self.windows = read_windows(config, tokenizer, longest=config.longest)
         self.network = build_network(self.config)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unembed.errors import CheckpointError, InputError
+from unembed.checkpoints.files import refuse_foreign
+from unembed.errors import CheckpointError, InputError, brief
 from unembed_text.embedders.encoders import read_tokenizer
 from unembed_text.embedders.local import LocalEmbedder, TextEmbedder, text_embedder
 from unembed_text.methods.vec2text.checkpoint import load_pair, save_pair
@@ -22,6 +23,15 @@ from unembed_text.sources.foreign_weights import fetch, read_config, read_weight
 
 __all__ = ["import_pair"]
 
+LAYER = "t5.encoder.block.0.layer."
+# The tensors that a network's shape is read off.
+KNOWN = (
+    *(f"{LAYER}0.SelfAttention.{name}.weight" for name in ("relative_attention_bias", "q")),
+    *(f"{LAYER}1.DenseReluDense.{name}.weight" for name in ("wi", "wi_0")),
+    "t5.shared.weight",
+    "target.enter.weight",
+    "target.leave.weight",
+)
 BUCKETS = 128  # T5's relative_attention_max_distance, which no tensor shows and no published T5 changes
 
 
@@ -37,7 +47,12 @@ class Published:
     @property
     def tokens(self) -> int:
         """Tokens, the end among them, of the texts it was trained on."""
-        return int(self.config.get("max_seq_length") or 128)
+        found = self.config.get("max_seq_length", 128)
+        if isinstance(found, bool) or not isinstance(found, int) or not 2 <= found <= 65_536:
+            raise CheckpointError(
+                f"{self.folder / 'config.json'}: max_seq_length is {brief(found)!r}, and not a number of tokens"
+            )
+        return found
 
 
 def import_pair(
@@ -53,10 +68,15 @@ def import_pair(
 
     `inversion` and `corrector` are folders or hub ids. `embedder` is the name of an embedder, or the folder or hub id
     of the model that the inversion model's config names; `tokenizer` that of the T5, when it is in neither folder.
-    Raises InputError for what isn't there, CheckpointError for what isn't such a model.
+    Raises InputError for what isn't there and for an `out` that holds anything but a checkpoint, CheckpointError for
+    what isn't such a model.
     """
+    refuse_foreign(out)
     guess = _published(inversion, "inversion", marker="embedding_transform")
     correction = _published(corrector, "corrector", marker="embedding_transform_1")
+    for half in (guess, correction):
+        if missing := [name for name in ("t5.shared.weight", "target.enter.weight") if name not in half.tensors]:
+            raise CheckpointError(f"{half.folder} isn't over a T5: it has no tensor {missing[0]!r}")
     rows = len(guess.tensors["t5.shared.weight"])
     if rows != len(correction.tensors["t5.shared.weight"]):
         raise CheckpointError(f"{inversion} and {corrector} have different vocabularies; they are no pair")
@@ -107,7 +127,13 @@ def _published(source: str, what: str, *, marker: str) -> Published:
     if f"{marker}." not in " ".join(raw):
         other = {"inversion": "corrector", "corrector": "inversion"}[what]
         raise CheckpointError(f"{folder} is no vec2text {what} (no tensor {marker}.*); is it the {other}?")
+    for name, tensor in raw.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(f"{folder}: tensor {brief(name)!r} holds NaN or infinity")
     own, embedder = migrated(raw)
+    for name in KNOWN:
+        if name in own and (own[name].ndim != 2 or not own[name].numel()):
+            raise CheckpointError(f"{folder}: tensor {name!r} has shape {list(own[name].shape)} and should be a matrix")
     return Published(folder, config, own, embedder)
 
 
