@@ -1,8 +1,10 @@
 """Bars with intervals, as SVG that stands in a page; drawn by pygal."""
 
 import re
+import sys
 from collections.abc import Sequence
 from itertools import count
+from typing import Any
 
 from markupsafe import Markup
 
@@ -21,9 +23,7 @@ def bars(labels: Sequence[str], rates: Sequence[Rate], *, title: str) -> Markup:
     Everything lies within the SVG: no script, style sheet, font or image from elsewhere. The page says the same in a
     table; for who can't see it, the drawing has `title` alone.
     """
-    import pygal
-    from pygal.style import Style
-
+    pygal, Style = _library()
     style = Style(
         background="transparent",
         plot_background="transparent",
@@ -74,3 +74,16 @@ def bars(labels: Sequence[str], rates: Sequence[Rate], *, title: str) -> Markup:
     drawn = re.sub(r"<script.*?</script>|<desc[^>]*>.*?</desc>|<title>.*?</title>", "", drawn, flags=re.DOTALL)
     drawn = drawn.replace("<svg ", f'<svg role="img" aria-label="{Markup.escape(title)}" ', 1)
     return Markup(drawn)
+
+
+def _library() -> tuple[Any, Any]:
+    """pygal and its style, without the finder of modules that it leaves behind.
+
+    That one has no `find_spec`: Python 3.11 warns of it at every later import, and only map plugins need it.
+    """
+    before = list(sys.meta_path)
+    import pygal
+    from pygal.style import Style
+
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder in before or hasattr(type(finder), "find_spec")]
+    return pygal, Style

@@ -92,3 +92,10 @@ def test_two_charts_of_one_page_have_names_of_their_own(make):
     found = page(summarise([make.row(0)], make.census, make.conditions()))
     names = re.findall(r'<svg[^>]* id="([^"]+)"', found)
     assert len(names) == 2 == len(set(names))
+
+
+def test_drawing_leaves_no_finder_behind_that_later_imports_warn_of(make):
+    import sys
+
+    page(summarise([make.row(0)], make.census, make.conditions()))
+    assert all(hasattr(finder, "find_spec") for finder in sys.meta_path)

@@ -14,11 +14,11 @@ RECORD = Record(TEXT, "x", ((0, 10, "name"), (16, 26, "amount"), (33, 43, "name"
 
 
 def test_spelt_words_are_new_and_made_of_the_runs_of_letters_that_were_taught():
-    given = (
+    taught = (
         "katarina karolina carolina marina sabrina martina christina maria mariana martin marian marion karin carina "
         "caroline carol marta martha marcel marcela marco roland rolanda sandra sandro alexandra alexander andrea"
     )
-    words = given.split()
+    words = taught.split()
     speller, draw = Speller().learn(words), random.Random(0)
     made = {speller.spell(draw) for _ in range(200)}
     assert len(made - set(words)) > 5

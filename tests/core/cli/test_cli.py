@@ -16,7 +16,7 @@ from unembed.inversion.inverter import Inverter
 from unembed.testing.toy import ToyRecipe, toy_inverter, words
 from unembed.training import TrainConfig, Trainer
 
-ROW = {"reconstruction", "similarity", "confidence", "exact", "steps", "queries", "stopped"}
+ROW = {"reconstruction", "similarity", "confidence", "exact", "steps", "queries", "stopped", "precision", "verdict"}
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_evaluate_for_people(run, tmp_path) -> None:
 def test_train_then_invert_with_the_checkpoint(run, tmp_path) -> None:
     (tmp_path / "c.toml").write_text(f'modality = "toy"\noutput = "{tmp_path}/run"\nsteps = 500\n')
     assert run("train", tmp_path / "c.toml", "--set", "steps=4", "--set", "round_steps=2")[0] == 0
-    assert run("train", tmp_path / "c.toml", "--set", "steps=6", "--resume")[0] == 0
+    assert run("train", tmp_path / "c.toml", "--set", "steps=6", "--set", "round_steps=2", "--resume")[0] == 0
     manifest = json.loads((tmp_path / "run/checkpoint/manifest.json").read_text())
     assert manifest["training"]["steps"] == 6
     assert run("invert", "cafe", "--inverter", tmp_path / "run/checkpoint")[0] == 0
@@ -190,16 +190,16 @@ def bad(*arguments, code=2, says):
         bad("invert", says="give either texts"),
         bad("invert", "cafe", "--vectors", "{dir}/v.npy", says="give either texts"),
         bad("invert", "--vectors", "{dir}/none.npy", says="no file"),
-        bad("invert", "--vectors", "{dir}", says="is a folder"),
+        bad("invert", "--vectors", "{dir}", says="has no column of vectors"),
         bad("invert", "--vectors", "{dir}/empty.npy", says="is empty"),
-        bad("invert", "--vectors", "{dir}/v.csv", says="not '.csv'"),
+        bad("invert", "--vectors", "{dir}/v.csv", says="the vectors are 2 wide"),
         bad("invert", "--vectors", "{dir}/v.npz", "--column", "x", says="no array 'x'"),
         bad(
             "invert", "--vectors", "{dir}/wide.npy", says="7 wide; inverter 'toy' takes vectors of 'toy', which are 24"
         ),
-        bad("invert", "--vectors", "{dir}/nan.npy", says="row 1 of the vectors holds NaN or infinity"),
-        bad("invert", "--vectors", "{dir}/inf.npy", says="row 0 of the vectors holds NaN or infinity"),
-        bad("invert", "--vectors", "{dir}/zero.npy", says="row 1 of the vectors holds only zeros"),
+        bad("invert", "--vectors", "{dir}/nan.npy", says="row 1 holds NaN or infinity"),
+        bad("invert", "--vectors", "{dir}/inf.npy", says="row 0 holds NaN or infinity"),
+        bad("invert", "--vectors", "{dir}/zero.npy", says="row 1 holds only zeros"),
         bad("invert", "--vectors", "{dir}/object.npy", says="can't be read"),
         bad("invert", "cafe", "--column", "x", says="--column belongs to --vectors"),
         bad(
