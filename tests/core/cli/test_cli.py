@@ -190,16 +190,16 @@ def bad(*arguments, code=2, says):
         bad("invert", says="give either texts"),
         bad("invert", "cafe", "--vectors", "{dir}/v.npy", says="give either texts"),
         bad("invert", "--vectors", "{dir}/none.npy", says="no file"),
-        bad("invert", "--vectors", "{dir}", says="is a folder"),
+        bad("invert", "--vectors", "{dir}", says="has no column of vectors; it has text"),
         bad("invert", "--vectors", "{dir}/empty.npy", says="is empty"),
-        bad("invert", "--vectors", "{dir}/v.csv", says="not '.csv'"),
+        bad("invert", "--vectors", "{dir}/v.csv", says="2 wide; inverter 'toy'"),
         bad("invert", "--vectors", "{dir}/v.npz", "--column", "x", says="no array 'x'"),
         bad(
             "invert", "--vectors", "{dir}/wide.npy", says="7 wide; inverter 'toy' takes vectors of 'toy', which are 24"
         ),
-        bad("invert", "--vectors", "{dir}/nan.npy", says="row 1 of the vectors holds NaN or infinity"),
-        bad("invert", "--vectors", "{dir}/inf.npy", says="row 0 of the vectors holds NaN or infinity"),
-        bad("invert", "--vectors", "{dir}/zero.npy", says="row 1 of the vectors holds only zeros"),
+        bad("invert", "--vectors", "{dir}/nan.npy", says="row 1 holds NaN or infinity"),
+        bad("invert", "--vectors", "{dir}/inf.npy", says="row 0 holds NaN or infinity"),
+        bad("invert", "--vectors", "{dir}/zero.npy", says="row 1 holds only zeros"),
         bad("invert", "--vectors", "{dir}/object.npy", says="can't be read"),
         bad("invert", "cafe", "--column", "x", says="--column belongs to --vectors"),
         bad(
@@ -315,4 +315,4 @@ def test_check_in_json_is_an_object_a_check(run) -> None:
 
 def test_check_of_an_unknown_plugin_lists_the_known(run) -> None:
     code, _, err = run("check", "nothing")
-    assert code == 2 and "no plugin 'nothing' is installed; known: image, text, toy" in err
+    assert code == 2 and "no plugin 'nothing' is installed; known: audit, image, stores, text, toy" in err
