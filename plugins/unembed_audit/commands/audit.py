@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from unembed.cli._shared import metered, open_inverter
+from unembed.cli._shared import metered
 from unembed.defaults import EFFORT, INVERTER
 from unembed.engine.effort import EFFORTS
 from unembed.errors import InputError
@@ -74,14 +74,14 @@ def audit(
     SOURCE is a file, a folder of a store or a server's URL; it is only read. The folder --out gets report.html,
     report.json, records.jsonl and report.sarif. An audit that was stopped goes on when the same command is given again.
     """
-    from unembed import open_source
+    from unembed import load, open_source
     from unembed_audit.auditing import Plan
     from unembed_audit.auditing import audit as run_audit
     from unembed_audit.commands.opening import check_extra, open_tagger, who_made
 
     check_extra()
     opened = open_source(source, column, collection=collection)
-    model = open_inverter(inverter, device=device, embedder=embedder)
+    model = load(inverter, device=device, embedder=embedder)
     if opened.width != model.dimension:
         raise InputError(
             f"the vectors of {opened.place} are {opened.width} wide; inverter {model.name!r} takes vectors of "

@@ -50,9 +50,9 @@ def identify(
     asked = embedders or tuple(one.name for one in signatures if one.width == opened.width and _offered(one.name))
 
     def inverted(some: Vectors) -> list[float]:
-        from unembed.cli._shared import open_inverter
+        from unembed import load
 
-        model = open_inverter(INVERTER, device=device)
+        model = load(INVERTER, device=device)
         if model.dimension != some.shape[1]:
             return [0.0]
         found: list[float] = model.invert(some, effort="low").similarity.tolist()
