@@ -98,7 +98,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.connection.close()
             self.close_connection = True
         elif fault == "timeout":
-            time.sleep(1.5)
+            time.sleep(5)
             self.close_connection = True
         elif fault == "429":
             self.reply(429, b'{"error": {"message": "slow down"}}', Retry_After="1")
