@@ -164,7 +164,7 @@ def test_evaluate_for_people(run, tmp_path) -> None:
 def test_train_then_invert_with_the_checkpoint(run, tmp_path) -> None:
     (tmp_path / "c.toml").write_text(f'modality = "toy"\noutput = "{tmp_path}/run"\nsteps = 500\n')
     assert run("train", tmp_path / "c.toml", "--set", "steps=4", "--set", "round_steps=2")[0] == 0
-    assert run("train", tmp_path / "c.toml", "--set", "steps=6", "--resume")[0] == 0
+    assert run("train", tmp_path / "c.toml", "--set", "steps=6", "--set", "round_steps=2", "--resume")[0] == 0
     manifest = json.loads((tmp_path / "run/checkpoint/manifest.json").read_text())
     assert manifest["training"]["steps"] == 6
     assert run("invert", "cafe", "--inverter", tmp_path / "run/checkpoint")[0] == 0
