@@ -21,6 +21,6 @@ def choose_device(device: str | torch.device | None) -> torch.device:
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.zeros(1, device=place).item()  # "meta" has no values to give back
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
-        reason = brief(str(error).partition("\n")[0])
+        reason = brief(str(error).partition("\n")[0].partition(". ")[0])
         raise InputError(f"device {brief(device)!r} can't be used here: {reason}") from error
     return place
