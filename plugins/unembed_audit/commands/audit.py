@@ -11,8 +11,7 @@ from typing import Any
 import click
 
 from unembed.cli._shared import metered
-from unembed.defaults import EFFORT, INVERTER
-from unembed.engine.effort import EFFORTS
+from unembed.defaults import EFFORT, EFFORTS, INVERTER
 from unembed.errors import InputError
 from unembed_audit.pipeline.run import Progress
 
@@ -35,7 +34,11 @@ __all__ = ["audit"]
 @click.option("--inverter", default=INVERTER, show_default=True, help="A name, a checkpoint folder or a hub id.")
 @click.option("--embedder", help="Another way to the inverter's own model: a folder, a server, an API.")
 @click.option(
-    "--effort", type=click.Choice(list(EFFORTS)), default=EFFORT, show_default=True, help="How hard to search."
+    "--effort",
+    metavar="NAME",
+    default=EFFORT,
+    show_default=True,
+    help=f"{', '.join(EFFORTS)}, or another of the inverter's.",
 )
 @click.option("--max-cost", type=click.FloatRange(0), help="Most US dollars spent on an embedding API.")
 @click.option("--show-text", is_flag=True, help="Write what was found as it is, not masked.")
@@ -82,6 +85,7 @@ def audit(
     check_extra()
     opened = open_source(source, column, collection=collection)
     model = load(inverter, device=device, embedder=embedder)
+    model.settings(effort)
     if opened.width != model.dimension:
         raise InputError(
             f"the vectors of {opened.place} are {opened.width} wide; inverter {model.name!r} takes vectors of "

@@ -1,5 +1,6 @@
 """An inverter as the audit's loop wants it: vectors in, a `Recovered` for each out."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,24 +13,25 @@ __all__ = ["inverted", "same_to", "tokens_of"]
 
 
 def inverted(
-    inverter: Inverter, batches: "Iterable[np.ndarray[Any, np.dtype[np.float32]]]", *, effort: str, seed: int
+    inverter: Inverter,
+    batches: "Iterable[np.ndarray[Any, np.dtype[np.float32]]]",
+    *,
+    effort: str,
+    seed: int,
+    at_once: int | None = None,
 ) -> Iterator[Recovered]:
-    """Invert batches of vectors `[n, D]`; results come batch by batch, in order."""
-    first = 0
-    for batch in batches:
-        found = inverter.invert(batch, effort=effort, seed=seed)
-        sure = [None] * len(batch) if found.confidence is None else found.confidence.tolist()
-        for place, text in enumerate(found.objects):
-            yield Recovered(
-                place=first + place,
-                text=str(text),
-                similarity=float(found.similarity[place]),
-                confidence=sure[place],
-                stopped=found.stopped[place],
-                steps=int(found.steps[place]),
-                queries=int(found.queries[place]),
-            )
-        first += len(batch)
+    """Invert batches of vectors `[n, D]`, `at_once` together; results come in order, as searches end."""
+    for row in inverter.stream(batches, effort=effort, seed=seed, at_once=at_once):
+        yield Recovered(
+            place=row["index"],
+            text=str(row["reconstruction"]),
+            similarity=math.nan if row["similarity"] is None else row["similarity"],
+            confidence=row["confidence"],
+            verdict=row.get("verdict"),
+            stopped=row["stopped"],
+            steps=row["steps"],
+            queries=row["queries"],
+        )
 
 
 def same_to(inverter: Inverter, originals: Sequence[str], recovered: Sequence[str]) -> list[bool]:
