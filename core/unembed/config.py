@@ -71,7 +71,8 @@ def faults(error: ValidationError, table: str = "") -> str:
     """What is wrong with a table, key by key, on one line."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     told = [
-        f"{brief('.'.join(filter(None, (table, *map(str, fault['loc'])))) or 'config')}: {brief(fault['msg'].removeprefix('Value error, '), 160)}"
+        f"{brief('.'.join(filter(None, (table, *map(str, fault['loc'])))) or 'config')}: "
+        f"{brief(fault['msg'].removeprefix('Value error, '), 160)}"
         for fault in found[:SHOWN]
     ]
     return "; ".join(told) + (f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else "")

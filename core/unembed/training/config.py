@@ -18,7 +18,9 @@ class TrainConfig(Config):
     recipe: dict[str, Any] = {}
     seed: int = Field(0, ge=0, lt=2**63)
     steps: int = Field(10_000, gt=0, le=10**12, description="optimizer steps in all")
-    round_steps: int = Field(32, gt=0, le=1_000_000, description="optimizer steps for which hypotheses are made at once")
+    round_steps: int = Field(
+        32, gt=0, le=1_000_000, description="optimizer steps for which hypotheses are made at once"
+    )
     rate: float = Field(1e-2, gt=0, description="step size relative to each tensor's RMS")
     warmup: int = Field(300, ge=1)
     decay: float = Field(0.3, ge=0, le=1, description="share of the steps over which the rate falls to zero")
