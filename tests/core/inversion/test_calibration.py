@@ -65,3 +65,10 @@ def test_an_inverter_with_a_calibration_says_how_sure_it_is(tmp_path) -> None:
 
 
 SURE = (("cafe", 8), ("headbeef", 0))
+
+
+def test_a_similarity_that_no_true_embedding_ends_at_is_unlike() -> None:
+    found = calibrate(torch.tensor([0.7, 0.8, 1.0, 1.0]), torch.tensor([False, False, True, True]))
+    assert found.floor == pytest.approx(0.65)
+    assert found.verdicts(torch.tensor([0.2, 0.66, 1.0, torch.nan])) == ("unlike", None, None, None)
+    assert found.model_copy(update={"floor": None}).verdicts(torch.tensor([0.2])) == (None,)

@@ -101,7 +101,8 @@ def test_an_inversion_is_its_rows() -> None:
     assert [row["index"] for row in found] == [0, 1, 2, 3, 4]
     for number, row in enumerate(found.rows(inputs=WORDS, exact=[True] * 5)):
         assert list(row) == [
-            "input", "reconstruction", "similarity", "exact", "confidence", "steps", "queries", "stopped"
+            "input", "reconstruction", "similarity", "exact", "confidence", "steps", "queries", "stopped",
+            "precision", "verdict",
         ]  # fmt: skip
         assert (row["input"], row["reconstruction"]) == (WORDS[number], found.objects[number])
         assert row["similarity"] == found.similarity[number].item() and row["queries"] == found.queries[number]
@@ -145,3 +146,16 @@ def test_what_is_searched_at_once_fits_into_memory() -> None:
     assert low == high == 64
     huge = INVERTER.settings("max").override(beam=20_000)
     assert INVERTER.at_once(huge) == 1
+
+
+def test_a_rounded_vector_is_solved_when_only_its_rounding_is_left() -> None:
+    exact = INVERTER.invert(VECTORS, effort="high")
+    rounded = INVERTER.invert((VECTORS * 1e3).round() / 1e3, effort="high")
+    assert set(exact.precision) == {"float32"} and set(rounded.precision) == {"3 decimals"}
+    solved = [number for number, why in enumerate(exact.stopped) if why == "solved"]
+    assert solved and all(rounded.stopped[number] == "solved" for number in solved)
+    assert all(rounded.objects[number] == exact.objects[number] for number in solved)
+    given = INVERTER.invert(VECTORS, effort="high", precision="noise:0.001")
+    assert set(given.precision) == {"noise:0.001"}
+    with pytest.raises(InputError, match="noise"):
+        INVERTER.invert(VECTORS, precision="int7")

@@ -22,9 +22,10 @@ _INSERT = re.compile(
 _CREATE = re.compile(rf"CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{_TABLE}\s*\(", re.IGNORECASE)
 _ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|(.))", re.DOTALL)
 _LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_TYPE = r"""(?:::[\w."]+(?:\([\d,\s]*\))?(?:\[\])*)?"""  # a cast, as in ::vector(384) or ::real[]
 _TOKEN = re.compile(
-    r"""\s*(?: [EeNn]?'((?:[^'\\]|\\.|'')*)'(?:::[\w."()]+)? | [Xx]'([0-9a-fA-F]*)' | 0x([0-9a-fA-F]+)
-    | ARRAY\s*(\[[^\]]*\])(?:::[\w."\[\]()]+)? | vec_f32\('([^']*)'\) | ([-+]?[\w.+-]+) )\s*([,)])""",
+    rf"""\s*(?: [EeNn]?'((?:[^'\\]|\\.|'')*)'{_TYPE} | [Xx]'([0-9a-fA-F]*)' | 0x([0-9a-fA-F]+)
+    | ARRAY\s*(\[[^\]]*\]){_TYPE} | vec_f32\('([^']*)'\) | ([-+]?[\w.+-]+) )\s*([,)])""",
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 _LONGEST = 64_000_000
