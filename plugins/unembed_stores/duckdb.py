@@ -49,7 +49,7 @@ def open_store(place: str, request: SourceRequest) -> SourceContents:
 
 def _table(place: str, quoted: str, name: str, database: Any) -> Table:
     schema = database.sql(f"select * from {quoted} limit 0").to_arrow_table().schema
-    count = database.execute(f"select count(*) from {quoted}").fetchone()[0]
+    count = database.execute(f"select count(*) from {quoted}").fetchall()[0][0]
 
     def batches(columns: Sequence[str], size: int) -> Iterator[Any]:
         tops = list(dict.fromkeys(column if column in schema.names else column.partition(".")[0] for column in columns))

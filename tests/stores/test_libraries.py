@@ -155,12 +155,12 @@ def test_hdf5_groups(tmp_path) -> None:
         file["notes/embeddings"] = ROWS
         file["notes/ids"] = [f"rec-{n:02d}" for n in range(40)]
         file["notes/texts"] = [f"note {n}" for n in range(40)]
-        file["codes/embeddings"] = np.arange(1, 73, dtype=np.int8).reshape(3, 24)
+        file["codes/embeddings"] = np.random.default_rng(0).normal(0, 30, (3, 24)).astype(np.int8)
         file["plain"] = [1, 2, 3]
     found = Read(unembed.open_source(path, collection="notes"))
     assert np.array_equal(np.stack([found.live[f"rec-{n:02d}"] for n in range(40)]), ROWS)
     assert found.texts["rec-05"] == "note 5"
-    assert unembed.open_source(path, "codes/embeddings").notes == ["values are int8 codes, read as they stand"]
+    assert unembed.open_source(path, "codes/embeddings").notes[0].startswith("values are int8 codes")
     assert unembed.open_source(path, "embeddings").collections == ("codes", "notes")
     with pytest.raises(InputError, match="no data set of vectors 'x'; it has"):
         unembed.open_source(path, "x")

@@ -35,6 +35,8 @@ def point_class(monkeypatch):
 
     PointStruct.__module__, PointStruct.__qualname__ = module.__name__, "PointStruct"
     module.PointStruct = PointStruct
+    for parent in ("qdrant_client", "qdrant_client.http", "qdrant_client.http.models"):
+        monkeypatch.setitem(sys.modules, parent, ModuleType(parent))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return PointStruct
 

@@ -142,10 +142,10 @@ def test_sqlite_vecs_chunks_are_read_without_the_extension(tmp_path, key) -> Non
 
 
 def test_sqlite_vecs_codes_are_said_to_be_codes(tmp_path) -> None:
-    rows = np.arange(1, 97, dtype=np.int8).reshape(4, 24)
+    rows = np.random.default_rng(0).normal(0, 30, (4, 24)).astype(np.int8)
     vec_table(connect(tmp_path / "v.db"), rows, [0, 1, 2, 3], kind="int8")
     source = unembed.open_source(tmp_path / "v.db")
-    assert source.notes == ["values are int8 codes, read as they stand"] and source.width == 24
+    assert source.notes[0].startswith("values are int8 codes") and source.width == 24
 
 
 def test_a_write_ahead_log_is_read_and_nothing_is_written(tmp_path) -> None:

@@ -105,7 +105,7 @@ def test_a_student_begins_as_the_encoder_and_goes_into_the_checkpoint(make, tmp_
     network(made.embed(signals), signals).backward()
     assert 0 < made.scalars()["student_loss"] < 2 and made.scalars() == {}
     assert network.student.say.weight.grad.abs().sum() > 0
-    made.save(tmp_path / "checkpoint", {}, {})
+    made.save(tmp_path / "checkpoint", {})
     again = make(start=str(tmp_path / "checkpoint"))
     with torch.no_grad():
         found = [x.network.eval().answers(signals) for x in (made, again)]
@@ -138,6 +138,7 @@ def test_a_checkpoint_without_the_noise_s_weights_opens_as_before(make, small_ch
         save_file(kept, path, {"format": "pt"})
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["tensors"] = {name: x for name, x in manifest["tensors"].items() if not name.startswith("noise.")}
+    del manifest["files"]  # older ones have no checksums either
     (folder / "manifest.json").write_text(json.dumps(manifest))
     vectors = make().embedder.embed(batch(make()))[:2]
     older, now = (
