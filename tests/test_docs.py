@@ -143,7 +143,7 @@ def test_the_site_builds_without_a_warning_and_not_with_a_broken_link(tmp_path) 
     for room in ("core", "plugins"):
         (tmp_path / room).symlink_to(ROOT / room)
     done = site(tmp_path)
-    assert done.returncode == 0 and "No issues found" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "No issues found" in done.stdout + done.stderr, done.stdout + done.stderr
     built = tmp_path / "build/site"
     for page, names in {
         "reference": ["unembed.contract.proposers.Corrector.correct", "unembed.registry.opening.load"],
