@@ -27,7 +27,8 @@ def wheel(tmp_path_factory) -> Path:
 @pytest.mark.slow
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"unembed", "unembed_image", "unembed_text"}
+    packages = {"unembed", "unembed_audit", "unembed_image", "unembed_stores", "unembed_text"}
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == packages
     assert "unembed/testing/checks/embedder.py" in names
     assert not [name for name in names if "test_" in name and not name.endswith(".jinja")]
     assert "unembed/template/project/unembed_{{ name }}/plugin.py.jinja" in names
