@@ -12,7 +12,6 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import unembed
-from unembed_image import plugin
 from unembed_image.codec import ImageCodec
 from unembed_image.embedders.base import same_classes
 
@@ -96,7 +95,7 @@ def test_a_clip_cut_into_files_is_the_whole_one(clip_folder, tmp_path) -> None:
 
 
 def test_the_bundled_clip_is_found_by_name(clip_folder, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(plugin, "WEIGHTS", tmp_path)
+    monkeypatch.setattr("unembed_image.embedders.models.WEIGHTS", tmp_path)
     with pytest.raises(unembed.InputError, match="isn't part of this installation"):
         load("clip-tiny")
     shutil.copytree(clip_folder, tmp_path / "embedders/clip-tiny")

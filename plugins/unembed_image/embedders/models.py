@@ -17,6 +17,7 @@ __all__ = ["class_probabilities", "clip", "clip_tiny", "efficientnet_lite0", "la
 
 LITE0 = "efficientnet-lite0"
 TINY = "clip-tiny"
+WEIGHTS = Path(__file__).parents[1] / "weights"
 SHARDS = "open_clip_model-*-of-*.safetensors"
 
 
@@ -82,7 +83,7 @@ def clip(argument: str, device: torch.device) -> ImageEmbedder:
 
 def clip_tiny(argument: str, device: torch.device) -> ImageEmbedder:
     """`clip-tiny`: the small CLIP that comes with this plugin (examples/train_clip_tiny.py)."""
-    folder = Path(__file__).parents[1] / "weights/embedders/clip-tiny"
+    folder = WEIGHTS / "embedders/clip-tiny"
     if argument:
         raise InputError(f"{TINY} takes no argument, not {argument!r}")
     if not folder.is_dir():
