@@ -10,7 +10,7 @@ import torch
 
 from unembed import load
 from unembed.inversion.inverter import Inverter
-from unembed_text.embedders.local import minilm
+from unembed_text.embedders.sentence_transformers import minilm
 from unembed_text.methods.closed.checkpoint import build_inverter, build_network
 from unembed_text.plugin import WEIGHTS
 

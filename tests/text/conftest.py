@@ -15,8 +15,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel, T5ForConditionalGeneration
 
 from unembed_text.codecs.wordpiece import TextCodec
-from unembed_text.decoder.cache import Cache
-from unembed_text.embedders.local import minilm
+from unembed_text.decoder.runs import UnfinishedCount
+from unembed_text.embedders.sentence_transformers import minilm
 from unembed_text.methods.closed.checkpoint import build_network, save_network
 from unembed_text.methods.vec2text.importing import import_pair
 
@@ -47,15 +47,15 @@ def codec(embedder):
 @pytest.fixture
 def counted_late(monkeypatch) -> None:
     """Searches hear how many rows are still written a token late, as from a GPU."""
-    count = Cache.going
+    count, late = UnfinishedCount.__call__, {}
 
-    def going(cache, done):
-        before, cache.asked = cache.asked, None
+    def a_token_late(counter, done, length):
+        before = late.pop(counter, None)
         if before is None:
-            cache.asked = count(cache, done)
+            late[counter] = count(counter, done, length)
         return before
 
-    monkeypatch.setattr(Cache, "going", going)
+    monkeypatch.setattr(UnfinishedCount, "__call__", a_token_late)
 
 
 @pytest.fixture(scope="session")

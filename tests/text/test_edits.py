@@ -5,8 +5,9 @@ from itertools import pairwise
 import pytest
 import torch
 
+from unembed_text.decoder.decoder import Special
 from unembed_text.methods.closed.edits import SPAN, edits
-from unembed_text.methods.closed.network import InversionNetwork, Special
+from unembed_text.methods.closed.network import InversionNetwork
 
 VOCABULARY = 14
 T5 = {
@@ -69,8 +70,8 @@ def test_edits_are_all_the_literal_ones_best_first(network) -> None:
     hypothesis[1, 5:] = PAD
     target, embedding = torch.randn(2, 3, 6, generator=draw)
     states, mask = network.encode(target, hypothesis, embedding)
-    logits = network.logits(network.read(states, mask, hypothesis)).log_softmax(-1).clamp_min(-30)
-    many = edits(network, states, mask, hypothesis, count=3000, choices=VOCABULARY - 3)
+    logits = network.decoder.logits(network.decoder.read(states, mask, hypothesis)).log_softmax(-1).clamp_min(-30)
+    many = edits(network.decoder, states, mask, hypothesis, count=3000, choices=VOCABULARY - 3)
     for row in range(3):
         ids = [x for x in hypothesis[row].tolist() if x != PAD]
         expected = literal(logits[row], ids)
@@ -84,6 +85,6 @@ def test_edits_are_all_the_literal_ones_best_first(network) -> None:
 def test_edits_of_one_token_leave_a_text(network) -> None:
     hypothesis = torch.tensor([[5]])
     states, mask = network.encode(torch.randn(1, 6), hypothesis, torch.randn(1, 6))
-    found = edits(network, states, mask, hypothesis, count=60, choices=5)
+    found = edits(network.decoder, states, mask, hypothesis, count=60, choices=5)
     assert (found != PAD).any(-1).all()
     assert found.shape == (1, 60, 2)

@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast
 from unembed.errors import InputError, MissingExtraError
 from unembed.registry.opening import load_embedder
 from unembed_text.codecs.wordpiece import filled
-from unembed_text.embedders.local import LocalEmbedder, SentenceTransformerEmbedder
+from unembed_text.embedders.local import LocalEmbedder
+from unembed_text.embedders.sentence_transformers import SentenceTransformerEmbedder
 
 TEXTS = ["hi", "The quick brown fox jumps over the lazy dog.", " ".join(["long text"] * 200), "a, b; c?", "🫠"]
 

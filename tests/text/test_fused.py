@@ -9,9 +9,10 @@ import pytest
 CHECK = """
 import torch
 from unembed_text.decoder.attention import attend, merge_heads, split_heads
-from unembed_text.kernels.attention import fits, fused_attention
-from unembed_text.kernels.linear import fits as products, fused_linear, fused_sum
-from unembed_text.kernels.decoding import append, beam_attention, likeliest, logsumexp, lone_attention, single_attention
+from unembed_text.kernels.attention import attention, fits
+from unembed_text.kernels.linear import add_linear, fits as products, norm_linear
+from unembed_text.kernels.cached_attention import append, beam_attention, lone_attention, single_attention
+from unembed_text.kernels.vocabulary import argmax_token, logsumexp
 
 torch.manual_seed(0)
 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -24,7 +25,7 @@ for queries, keys, own, masked in cases:
     mask = torch.zeros(19, 1, 1, keys, device=device)
     mask[::3, ..., keys - 3 :] = -1e9
     assert fits(queries, keys, width) and not fits(queries, 129, width) and not fits(queries, keys, 24)
-    out = fused_attention(joint, pair, bias, mask if masked else None, heads)
+    out = attention(joint, pair, bias, mask if masked else None, heads)
     parts = joint.chunk(3, -1) if own else (joint, *pair.chunk(2, -1))
     added = (mask if masked else 0) + (0 if bias is None else bias)
     plain = merge_heads(attend(*(split_heads(part, heads) for part in parts), added))
@@ -38,14 +39,14 @@ for rows, size, wide in (1, 96, 128), (5, 200, 256), (70, 128, 128), (9, 256, 38
     x, y, weight, narrow, broad = (torch.randn(shape, device=device) for shape in shapes)
     whole = x + y @ weight.T
     torch.use_deterministic_algorithms(True)  # what isn't written is NaN
-    squares = fused_sum(x, y, weight)
+    squares = add_linear(x, y, weight)
     torch.use_deterministic_algorithms(False)
     assert (x - whole).norm() < 1e-5 * whole.norm() and torch.allclose(squares.sum(1), whole.square().sum(1), rtol=1e-5)
     normed = torch.nn.functional.rms_norm(whole, (size,), None, 1e-6)
     for after in (narrow, broad) if size % 128 == 0 else ():
         plain = normed @ after.T
         for relu, wanted in (False, plain), (True, plain.relu()):
-            assert (fused_linear(x, after, squares, relu=relu) - wanted).norm() < 1e-5 * wanted.norm()
+            assert (norm_linear(x, after, squares, relu=relu) - wanted).norm() < 1e-5 * wanted.norm()
 x, weight = torch.randn(5, 192), torch.randn(192, 128)
 assert not products(5, weight) and not products(5, weight.T) and not products(513, torch.randn(128, 128))
 assert products(512, torch.randn(512, 384)) and not products(5, torch.randn(256, 128).T)
@@ -110,7 +111,7 @@ x[4, 0, 9000] = -50
 never = torch.tensor([0, 1], device=device)
 for first in (False, True):
     done, texts = torch.tensor([False] * 5 + [True], device=device), torch.full((6, 1, 7), 8, device=device)
-    last = likeliest(x, never, 2, 0, done, texts, torch.tensor([3], device=device), first)
+    last = argmax_token(x, never, 2, 0, done, texts, torch.tensor([3], device=device), first)
     plain = x.index_fill(2, never, -torch.inf)
     if first:
         plain[..., 2] = -torch.inf

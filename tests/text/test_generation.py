@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from unembed_text.decoder.beams import children, nearby
-from unembed_text.methods.closed.network import InversionNetwork, Special
+from unembed_text.decoder.beams import expand_beams
+from unembed_text.decoder.decoder import Special
+from unembed_text.decoder.sampling import corrupt
+from unembed_text.methods.closed.network import InversionNetwork
 
 T5 = {
     "d_model": 16,
@@ -20,14 +22,14 @@ T5 = {
 
 @pytest.mark.parametrize("beams", [1, 5])
 @pytest.mark.parametrize("vocabulary", [60, 256, 300, 1411, 30522])
-def test_children_equal_sorting_everything(vocabulary, beams) -> None:
+def test_expanded_beams_equal_sorting_everything(vocabulary, beams) -> None:
     draw = torch.Generator().manual_seed(vocabulary)
     logits = torch.randn(6, beams, vocabulary, generator=draw)
     score = torch.randn(6, beams, generator=draw)
     done = torch.zeros(6, beams, dtype=torch.bool)
     done[1, 0] = done[2, :] = done[3, -1] = True
     base = (score - logits.logsumexp(-1)).masked_fill(done, -torch.inf)
-    value, parent, token = children(logits, base, score.masked_fill(~done, -torch.inf), count=8)
+    value, parent, token = expand_beams(logits, base, score.masked_fill(~done, -torch.inf), count=8)
     every = score[..., None] + logits.log_softmax(-1)
     every[done] = -torch.inf
     every[..., 0] = torch.where(done, score, every[..., 0])
@@ -38,7 +40,7 @@ def test_children_equal_sorting_everything(vocabulary, beams) -> None:
 
 
 @torch.no_grad()
-def test_nearby_texts_keep_their_length_and_share_of_tokens() -> None:
+def test_corrupted_texts_keep_their_length_and_share_of_tokens() -> None:
     torch.manual_seed(0)
     network = InversionNetwork(T5, dimension=6, positions=2, hidden=8, special=Special(pad=0, start=1, end=2)).eval()
     rows = 64
@@ -46,7 +48,7 @@ def test_nearby_texts_keep_their_length_and_share_of_tokens() -> None:
     signals[::2, 6:] = 0
     states, mask = network.encode(torch.randn(rows, 6), None, None)
     generator = torch.Generator().manual_seed(0)
-    near = nearby(network, states, mask, signals, torch.rand(rows), generator=generator)
+    near = corrupt(network.decoder, states, mask, signals, torch.rand(rows), generator=generator)
     assert torch.equal(near != 0, signals != 0)
     assert not torch.isin(near, torch.tensor([1, 2])).any()
     kept = torch.tensor([len(set(a.tolist()) & set(b.tolist())) for a, b in zip(near, signals, strict=True)])

@@ -1,9 +1,9 @@
-"""Dropout by a hash of the place; weights that are stored side by side."""
+"""Dropout by a hash of the place; weights as inference stores them."""
 
 import pytest
 import torch
 
-from unembed_text.decoder.blocks import drop, folded, joined, rectified, weights_of
+from unembed_text.decoder.layers import drop, relu_linear
 
 
 def seed(value: int) -> torch.Tensor:
@@ -42,7 +42,8 @@ def test_drop_passes_gradients_where_it_passes_numbers() -> None:
 
 @pytest.fixture
 def trainable():
-    from unembed_text.methods.closed.network import InversionNetwork, Special
+    from unembed_text.decoder.decoder import Special
+    from unembed_text.methods.closed.network import InversionNetwork
 
     t5 = {
         "d_model": 32,
@@ -71,19 +72,20 @@ def test_training_drops_anew_each_time_and_evaluation_never(trainable) -> None:
 
 
 @torch.no_grad()
-def test_joined_weights_give_what_apart_ones_do_and_move_with_the_network(trainable) -> None:
+def test_fused_weights_give_what_apart_ones_do_and_move_with_the_network(trainable) -> None:
     network, batch = trainable
     plain, known = network.eval()(**batch), set(network.state_dict())
-    blocks = [*network.t5.encoder.block, *network.t5.decoder.block]
+    blocks = [*network.encoder.blocks, *network.decoder.blocks]
     for block in blocks:
-        joined(block)
+        block.fuse_qkv()
     assert torch.allclose(network(**batch), plain)
     assert set(network.state_dict()) == known
     network.double()
     for block in blocks:
-        attention = block.layer[0].SelfAttention
-        parts = [part.weight for part in (attention.q, attention.k, attention.v)]
-        assert torch.equal(weights_of(block)[0][1], torch.cat(parts)) and parts[0].dtype == torch.float64
+        own = block.attention
+        parts = [part.weight for part in (own.q_proj, own.k_proj, own.v_proj)]
+        (whole,) = block.weights().attention.qkv
+        assert torch.equal(whole, torch.cat(parts)) and parts[0].dtype == torch.float64
 
 
 @torch.no_grad()
@@ -93,14 +95,15 @@ def test_scales_that_maps_have_taken_over_count_once(trainable, kind) -> None:
     network = type(network)(
         network.config | {"feed_forward_proj": kind}, dimension=12, positions=3, hidden=16, special=network.special
     ).eval()
-    blocks = [*network.t5.encoder.block, *network.t5.decoder.block]
+    blocks = [*network.encoder.blocks, *network.decoder.blocks]
     for block in blocks:
-        for layer in block.layer:
-            layer.layer_norm.weight.uniform_(0.5, 2)
+        for name, weight in block.named_parameters():
+            if name.endswith("norm.weight"):
+                weight.uniform_(0.5, 2)
     plain = network(**batch)
     for block in blocks:
-        folded(block)
-        assert all(scale is None for scale, *_ in weights_of(block))
+        block.fold_norms()
+        assert all(part.norm is None for part in block.weights())
     assert torch.allclose(network(**batch), plain, rtol=1e-5)
 
 
@@ -112,5 +115,5 @@ def test_a_rectified_product_is_what_two_kernels_make(shape) -> None:
         pytest.skip("needs a CUDA device")
     x, weight = (torch.randn(size, device="cuda").bfloat16() for size in (shape, (96, shape[2])))
     plain = torch.relu(torch.nn.functional.linear(x.float(), weight.float()))
-    found = rectified(x, weight)
+    found = relu_linear(x, weight)
     assert found.shape == plain.shape and (found - plain).norm() < 0.01 * plain.norm()

@@ -49,11 +49,11 @@ def batch(made: TextRecipe) -> torch.Tensor:
 
 
 def test_recipe_goes_on_from_a_checkpoint_with_its_own_dropout(make) -> None:
-    assert make(dropout=0.0).network.dropout == 0.0
+    assert make(dropout=0.0).network.decoder.dropout == 0.0
     made = make(dropout=0.3)
-    assert made.network.dropout == 0.3
+    assert made.network.encoder.dropout == made.network.decoder.dropout == 0.3
     with torch.no_grad():  # the checkpoint's weights, not new ones
-        weights = [other.network.t5.lm_head.weight for other in (made, make())]
+        weights = [other.network.decoder.lm_head.weight for other in (made, make())]
     assert torch.equal(*weights)
 
 
@@ -94,21 +94,21 @@ def test_recipe_refuses_wrong_values(make, bad) -> None:
         make(**bad)
 
 
-def test_a_student_begins_as_the_encoder_and_goes_into_the_checkpoint(make, tmp_path) -> None:
+def test_a_surrogate_begins_as_the_encoder_and_goes_into_the_checkpoint(make, tmp_path) -> None:
     made = make(student=1, dropout=0.0)
     network, signals = made.network, batch(make())
     assert torch.equal(
-        network.student.block[0].layer[0].SelfAttention.q.weight,
-        network.t5.encoder.block[0].layer[0].SelfAttention.q.weight,
+        network.surrogate.blocks[0].attention.q_proj.weight, network.encoder.blocks[0].attention.q_proj.weight
     )
+    assert torch.equal(network.surrogate.position_bias.weight, network.encoder.position_bias.weight)
     assert made.scalars() == {}
     network(made.embed(signals), signals).backward()
     assert 0 < made.scalars()["student_loss"] < 2 and made.scalars() == {}
-    assert network.student.say.weight.grad.abs().sum() > 0
+    assert network.surrogate.head.weight.grad.abs().sum() > 0
     made.save(tmp_path / "checkpoint", {})
     again = make(start=str(tmp_path / "checkpoint"))
     with torch.no_grad():
-        found = [x.network.eval().answers(signals) for x in (made, again)]
+        found = [x.network.eval().predict(signals) for x in (made, again)]
     assert torch.allclose(*found, atol=1e-2)  # weights were rounded to half precision
     inverter = unembed.load(tmp_path / "checkpoint", device="cpu")
     hypothesis = inverter.codec.encode(["a cat on a mat", "why not?"])

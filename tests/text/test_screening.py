@@ -1,13 +1,14 @@
-"""The student of the black box: what it answers, that it learns, and which edits it chooses."""
+"""The surrogate of the black box: what it predicts, that it learns, and which edits it chooses."""
 
 import pytest
 import torch
 from tests.text.test_network import T5
 from torch.nn import functional as F
 
+from unembed_text.decoder.decoder import Special
 from unembed_text.methods.closed import surrogate as screening
 from unembed_text.methods.closed.edits import edits
-from unembed_text.methods.closed.network import InversionNetwork, Special
+from unembed_text.methods.closed.network import InversionNetwork
 from unembed_text.methods.closed.surrogate import screened_edits
 
 
@@ -15,7 +16,7 @@ from unembed_text.methods.closed.surrogate import screened_edits
 def network() -> InversionNetwork:
     torch.manual_seed(0)
     special = Special(pad=0, start=1, end=2)
-    return InversionNetwork(T5, dimension=12, positions=3, hidden=16, special=special, student=1).eval()
+    return InversionNetwork(T5, dimension=12, positions=3, hidden=16, special=special, surrogate=1).eval()
 
 
 def black_box(ids: torch.Tensor) -> torch.Tensor:
@@ -30,45 +31,45 @@ def texts(count: int, length: int, seed: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def test_answers_are_unit_vectors_whatever_the_padding(network) -> None:
+def test_predictions_are_unit_vectors_whatever_the_padding(network) -> None:
     ids = texts(4, 6, 0)
     ids[1, 2:] = 0
-    found = network.answers(ids)
+    found = network.predict(ids)
     assert found.shape == (4, 12)
     assert torch.allclose(found.norm(dim=-1), torch.ones(4))
-    assert torch.allclose(found, network.answers(F.pad(ids, (0, 3))), atol=1e-5)
+    assert torch.allclose(found, network.predict(F.pad(ids, (0, 3))), atol=1e-5)
 
 
-def test_student_learns_and_leaves_the_token_embeddings_alone(network) -> None:
-    ids, optimizer = texts(64, 6, 1), torch.optim.Adam(network.student.parameters(), 3e-3)
+def test_surrogate_learns_and_leaves_the_token_embeddings_alone(network) -> None:
+    ids, optimizer = texts(64, 6, 1), torch.optim.Adam(network.surrogate.parameters(), 3e-3)
     target, losses = black_box(ids), []
     for _ in range(60):
-        loss = (1 - F.cosine_similarity(network.answers(ids), target)).mean()
+        loss = (1 - F.cosine_similarity(network.predict(ids), target)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
-    assert network.t5.shared.weight.grad is None
+    assert network.decoder.token_embed.weight.grad is None
 
 
-def test_the_loss_is_the_network_s_and_the_student_s(network) -> None:
+def test_the_loss_is_the_network_s_and_the_surrogate_s(network) -> None:
     signals, hypothesis = texts(5, 6, 2), texts(5, 6, 3)
     target, embedding = black_box(signals), black_box(hypothesis)
     both = network(target, signals, hypothesis, embedding)
-    network.student, student = None, network.student
+    network.surrogate, surrogate = None, network.surrogate
     alone = network(target, signals, hypothesis, embedding)
-    network.student = student
-    miss = (1 - F.cosine_similarity(network.answers(hypothesis), embedding)).mean()
-    assert torch.allclose(both, alone + miss, atol=1e-5)
-    assert torch.allclose(network.misses[-1], miss, atol=1e-5)
+    network.surrogate = surrogate
+    off = (1 - F.cosine_similarity(network.predict(hypothesis), embedding)).mean()
+    assert torch.allclose(both, alone + off, atol=1e-5)
+    assert torch.allclose(network.surrogate_losses[-1], off, atol=1e-5)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("levels", [1, 2])
-def test_a_student_that_is_right_but_for_a_shift_finds_the_nearest_edits(network, monkeypatch, levels) -> None:
+def test_a_surrogate_that_is_right_but_for_a_shift_finds_the_nearest_edits(network, monkeypatch, levels) -> None:
     monkeypatch.setattr(screening, "LEVELS", levels)
-    monkeypatch.setattr(network, "answers", lambda ids: black_box(ids) + 0.3)
+    monkeypatch.setattr(network, "predict", lambda ids: black_box(ids) + 0.3)
     signals, hypothesis = texts(3, 6, 4), texts(3, 6, 5)
     hypothesis[0, 4:] = 0
     target, embedding = black_box(signals), black_box(hypothesis)
@@ -77,7 +78,7 @@ def test_a_student_that_is_right_but_for_a_shift_finds_the_nearest_edits(network
     assert found.shape == (3, 10, 6 + levels)
     reached = F.cosine_similarity(black_box(found.flatten(0, 1)).unflatten(0, (3, 10)), target[:, None], dim=-1)
     assert (reached.diff(dim=1) < 1e-5).all()
-    first = edits(network, states, mask, hypothesis, count=256, choices=8)
+    first = edits(network.decoder, states, mask, hypothesis, count=256, choices=8)
     best = F.cosine_similarity(black_box(first.flatten(0, 1)).unflatten(0, (3, 256)), target[:, None], dim=-1).amax(1)
     assert (reached[:, 0] >= best - 1e-5).all()
     assert levels == 1 or (reached[:, 0] > best + 1e-3).any()

@@ -61,7 +61,7 @@ def embed_with(name: str, device: str | None) -> Embed:
 
     def embed(texts: Sequence[str]) -> Vectors:
         from unembed.devices import choose_device
-        from unembed_text.embedders.local import text_embedder
+        from unembed_text.embedders.given import text_embedder
 
         if not opened:
             opened.append(text_embedder(name, choose_device(device)))

@@ -44,7 +44,7 @@ def _learnt(name: str, place: str, texts: list[str], data: Path, device: str | N
         vectors = np.load(place, allow_pickle=False).astype(np.float32)
     else:
         from unembed.devices import choose_device
-        from unembed_text.embedders.local import text_embedder
+        from unembed_text.embedders.given import text_embedder
 
         embedder = text_embedder(place, choose_device(device))
         parts = [embedder.embed_texts(texts[i : i + AT_ONCE]).cpu().numpy() for i in range(0, len(texts), AT_ONCE)]

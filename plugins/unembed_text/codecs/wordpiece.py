@@ -60,7 +60,8 @@ class TextCodec(SequenceCodec):
         for row, text in enumerate(objects):
             if not isinstance(text, str):
                 raise InputError(f"input {row} is no text but {type(text).__name__}")
-        return self.tokenizer(list(objects), add_special_tokens=False, verbose=False)["input_ids"]
+        ids: list[list[int]] = self.tokenizer(list(objects), add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
 
 
 def filled(rows: Sequence[Sequence[int]], width: int, pad: int) -> Tensor:

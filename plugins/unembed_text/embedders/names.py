@@ -1,7 +1,7 @@
 """Embedders by name: `KIND:SOURCE?option=value&option=value`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qsl
@@ -11,9 +11,12 @@ from pydantic import Field
 
 from unembed.config import Config, parse
 from unembed.errors import ConfigError, InputError, brief
-from unembed_text.embedders import local
-from unembed_text.embedders.encoders import OnnxEmbedder, Pooling, TransformerEmbedder
-from unembed_text.embedders.local import LocalEmbedder, SentenceTransformerEmbedder
+from unembed_text.embedders import sentence_transformers
+from unembed_text.embedders.local import LocalEmbedder
+from unembed_text.embedders.onnx import OnnxEmbedder
+from unembed_text.embedders.pooling import Pooling
+from unembed_text.embedders.sentence_transformers import SentenceTransformerEmbedder
+from unembed_text.embedders.transformers import TransformerEmbedder
 
 __all__ = ["local_embedder", "minilm", "split_options"]
 
@@ -45,7 +48,7 @@ class OnnxOptions(LocalOptions):
     file: str = ""
 
 
-KINDS: dict[str, tuple[type[LocalEmbedder], type[LocalOptions], str]] = {
+KINDS: dict[str, tuple[Callable[..., LocalEmbedder], type[LocalOptions], str]] = {
     "st": (SentenceTransformerEmbedder, SentenceOptions, "st:FOLDER or st:HUB_ID"),
     "hf": (TransformerEmbedder, TransformerOptions, "hf:FOLDER or hf:HUB_ID?pooling=mean"),
     "onnx": (OnnxEmbedder, OnnxOptions, "onnx:FOLDER?pooling=mean"),
@@ -92,7 +95,7 @@ def minilm(argument: str, device: torch.device) -> LocalEmbedder:
     """`minilm`, which takes no argument."""
     if argument:
         raise InputError(f"minilm takes no argument, not {argument!r}; name another model as st:{argument}")
-    return local.minilm(device)
+    return sentence_transformers.minilm(device)
 
 
 def _exists(path: str) -> bool:

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["LONGEST", "fits", "fused_attention"]
+__all__ = ["LONGEST", "attention", "fits"]
 
 LONGEST = 128  # positions of a tile
 DEEP = 64  # positions of the longest tile of which several rows fit a multiprocessor's shared memory
@@ -24,7 +24,7 @@ def fits(queries: int, keys: int, width: int) -> bool:
     return max(queries, keys) <= LONGEST and width in (16, 32, 64, 128)
 
 
-def fused_attention(joint: Tensor, pair: Tensor | None, bias: Tensor | None, mask: Tensor | None, heads: int) -> Tensor:
+def attention(joint: Tensor, pair: Tensor | None, bias: Tensor | None, mask: Tensor | None, heads: int) -> Tensor:
     """Attention with unscaled scores: `[N, L, H·d]`.
 
     Without `pair` the positions of `joint` `[N, L, 3·H·d]` (queries, keys, values) attend to each other; with it
@@ -37,7 +37,7 @@ def fused_attention(joint: Tensor, pair: Tensor | None, bias: Tensor | None, mas
     mask = nothing if mask is None else mask[:, 0, 0].float().contiguous()
     # Where an operator isn't needed, calling one costs several times what the launch does.
     plain = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
-    return (_attended if plain else _attention)(joint.contiguous(), pair, bias, mask, heads)
+    return (_attended if plain else _differentiable)(joint.contiguous(), pair, bias, mask, heads)
 
 
 def _attended(joint: Tensor, pair: Tensor, bias: Tensor, mask: Tensor, heads: int) -> Tensor:
@@ -56,10 +56,10 @@ def _attended(joint: Tensor, pair: Tensor, bias: Tensor, mask: Tensor, heads: in
     return out
 
 
-_attention = torch.library.custom_op("unembed_text::attention", _attended, mutates_args=())
+_differentiable = torch.library.custom_op("unembed_text::attention", _attended, mutates_args=())
 
 
-@_attention.register_fake
+@_differentiable.register_fake
 def _(joint: Tensor, pair: Tensor, bias: Tensor, mask: Tensor, heads: int) -> Tensor:
     width = joint.shape[2] if pair.numel() else joint.shape[2] // 3
     return joint.new_empty(joint.shape[0], joint.shape[1], width)
@@ -98,16 +98,16 @@ def _(
     return torch.empty_like(joint), torch.empty_like(pair), torch.empty_like(bias)
 
 
-def _save(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+def _save(ctx, inputs, output) -> None:
     *tensors, ctx.heads = inputs
     ctx.save_for_backward(*tensors)
 
 
-def _differentiate(ctx, grad):  # type: ignore[no-untyped-def]
+def _differentiate(ctx, grad):
     return *_attention_backward(grad, *ctx.saved_tensors, ctx.heads), None, None
 
 
-_attention.register_autograd(_differentiate, setup_context=_save)
+_differentiable.register_autograd(_differentiate, setup_context=_save)
 
 
 class _View:

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["early", "fits", "fused_linear", "fused_sum"]
+__all__ = ["add_linear", "early", "fits", "norm_linear"]
 
 MOST = 512  # rows; with more a GPU is busy enough
 LINE = tl.constexpr(64)  # numbers that a GPU fetches at once
@@ -28,10 +28,10 @@ def fits(rows: int, weight: Tensor) -> bool:
     return rows <= MOST and size % 128 == width % 128 == 0 and weight.is_contiguous()
 
 
-def fused_linear(x: Tensor, weight: Tensor, squares: Tensor, *, relu: bool = False) -> Tensor:
+def norm_linear(x: Tensor, weight: Tensor, squares: Tensor, *, relu: bool = False) -> Tensor:
     """Rows `x` `[N, width]` over the root of their mean square, times `weight` `[size, width]`: `[N, size]`.
 
-    `squares` `[N, parts]` sum to those of the rows, as `fused_sum` gives them.
+    `squares` `[N, parts]` sum to those of the rows, as `add_linear` gives them.
     """
     out = x.new_empty(len(x), len(weight))
     wide = WIDE if len(weight) > x.shape[1] else NARROW
@@ -39,7 +39,7 @@ def fused_linear(x: Tensor, weight: Tensor, squares: Tensor, *, relu: bool = Fal
     return out
 
 
-def fused_sum(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+def add_linear(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     """Add rows `y` `[N, width]` times `weight` `[size, width]` to `x` `[N, size]`: the parts of its sums of squares."""
     squares = torch.empty(len(x), triton.cdiv(len(weight), NARROW), dtype=torch.float32, device=x.device)
     _launch(y, weight, squares, x, NARROW, PLUS=True)

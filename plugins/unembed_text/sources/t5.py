@@ -9,13 +9,15 @@ from safetensors.torch import load as parse_tensors
 from torch import Tensor
 
 from unembed.errors import CheckpointError, ConfigError, InputError
+from unembed_text.decoder.convert import rename_t5
+from unembed_text.sources.foreign_tokenizers import read_tokenizer
 from unembed_text.sources.foreign_weights import fetch, read_config, read_weights
 
 __all__ = ["first_layers", "hub_id", "read_t5"]
 
 
 def read_t5(source: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, int]]:
-    """A T5's config, its float32 weights under transformers' names, and its pieces (piece → id).
+    """A T5's config, its float32 weights under the names of our network, and its pieces (piece → id).
 
     `source` is a hub id, a folder as transformers writes them (T5, T5 v1.1, flan-T5), or a folder with
     `model_int8.safetensors` (plain or .xz: each matrix as int8 rows with a float32 `.scale`). The output matrix is
@@ -31,9 +33,7 @@ def read_t5(source: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, i
     # transformers 5 ties the two on every T5Config; what tells the versions apart is the config that was saved.
     if config.get("tie_word_embeddings", True):
         weights["lm_head.weight"] = shared * shared.shape[1] ** -0.5
-    # Saved under a second name, or in the first T5s for nothing.
-    skipped = ("embed_tokens.weight", "EncDecAttention.relative_attention_bias.weight")
-    return config, {key: value for key, value in weights.items() if not key.endswith(skipped)}, _pieces(folder)
+    return config, rename_t5(weights), _pieces(folder)
 
 
 def first_layers(
@@ -44,8 +44,8 @@ def first_layers(
         return t5, weights
     if count > t5["num_layers"]:
         raise ConfigError(f"[recipe] layers: the T5 that it starts from has {t5['num_layers']}, not {count}")
-    keep = tuple(f".block.{index}." for index in range(count))
-    weights = {key: value for key, value in weights.items() if ".block." not in key or any(x in key for x in keep)}
+    keep = tuple(f".blocks.{index}." for index in range(count))
+    weights = {key: value for key, value in weights.items() if ".blocks." not in key or any(x in key for x in keep)}
     return {**t5, "num_layers": count, "num_decoder_layers": count}, weights
 
 
@@ -72,6 +72,5 @@ def _pieces(folder: Path) -> dict[str, int]:
     if file.is_file():
         vocabulary = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"]
         return {piece: index for index, (piece, _) in enumerate(vocabulary)}
-    from unembed_text.embedders.encoders import read_tokenizer
-
-    return read_tokenizer(str(folder)).get_vocab()
+    found: dict[str, int] = read_tokenizer(str(folder)).get_vocab()
+    return found

@@ -3,13 +3,20 @@
 import pytest
 import torch
 
-from unembed_text.decoder.graphs import Recording
-from unembed_text.methods.closed.network import Special, stored_for
-from unembed_text.methods.vec2text.beams import beam_search
+from unembed_text.decoder import graphs
+from unembed_text.decoder.beams import decode
+from unembed_text.decoder.convert import store_weights
+from unembed_text.decoder.decoder import Special
+from unembed_text.decoder.graphs import DecodeGraph, kept_graphs
 from unembed_text.methods.vec2text.network import GuessNetwork
+from unembed_text.methods.vec2text.scoring import scoring_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PAD, END = 0, 1
+
+
+def beam_search(network, states, mask, *, beams: int, length: int) -> torch.Tensor:
+    return decode(network.decoder, states, mask, scoring_of(beams), beams=beams, length=length)
 
 
 def literal(network, states, mask, beams: int, length: int) -> list[list[int]]:
@@ -20,7 +27,7 @@ def literal(network, states, mask, beams: int, length: int) -> list[list[int]]:
         found = []
         for score, text in writing:
             ids = torch.tensor([[*text, PAD]])
-            logits = network.t5.lm_head(network.read(states, mask, ids))[0, position].log_softmax(-1)
+            logits = network.decoder.lm_head(network.decoder.read(states, mask, ids))[0, position].log_softmax(-1)
             for token, value in enumerate(logits.tolist()):
                 if token != PAD and not (position == 0 and token == END):
                     found.append((score + value, [*text, token]))
@@ -42,7 +49,7 @@ def made(seed: int) -> GuessNetwork:
     shape = {"vocab_size": 24, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 4}
     special = Special(pad=PAD, start=PAD, end=END)
     network = GuessNetwork(shape, dimension=8, positions=3, hidden=8, special=special, tied=False).eval()
-    network.t5.lm_head.weight.data.normal_(std=0.6)[END] *= 5
+    network.decoder.lm_head.weight.data.normal_(std=0.6)[END] *= 5
     return network
 
 
@@ -51,9 +58,9 @@ def made(seed: int) -> GuessNetwork:
 @torch.no_grad()
 def test_beam_search_equals_a_literal_one(beams, recorded, monkeypatch) -> None:
     if recorded:  # as on a GPU
-        monkeypatch.setattr("unembed_text.methods.closed.network.records", lambda *shape: True)
-        turned = Recording._turned
-        monkeypatch.setattr(Recording, "_turned", lambda self, first: (turned(self, first), turned(self, first))[1])
+        monkeypatch.setattr(graphs, "worth_recording", lambda *shape: True)
+        turn = DecodeGraph._turn
+        monkeypatch.setattr(DecodeGraph, "_turn", lambda self, *given: (turn(self, *given), turn(self, *given))[1])
     network = made(beams)
     states, mask = network.encode(torch.randn(8, 8), None, None)
     found = beam_search(network, states, mask, beams=beams, length=7)
@@ -82,9 +89,9 @@ def test_searches_of_several_sizes_share_a_recording(beams, monkeypatch) -> None
     batches = [network.encode(torch.randn(rows, 8), None, None) for rows in (5, 8, 1, 3, 5)]
     plain = [beam_search(network, *batch, beams=beams, length=20) for batch in batches]
     turns = []
-    turn = Recording.turn
-    monkeypatch.setattr(Recording, "turn", lambda self, first: turns.append(self) or turn(self, first))
-    monkeypatch.setattr("unembed_text.methods.closed.network.records", lambda *shape: True)
+    advance = DecodeGraph.advance
+    monkeypatch.setattr(DecodeGraph, "advance", lambda self, *given: turns.append(self) or advance(self, *given))
+    monkeypatch.setattr(graphs, "worth_recording", lambda *shape: True)
     for batch, wanted in zip(batches, plain, strict=True):
         assert torch.equal(beam_search(network, *batch, beams=beams, length=20), wanted)
     assert len(set(turns)) == 1
@@ -95,20 +102,21 @@ def test_searches_of_several_sizes_share_a_recording(beams, monkeypatch) -> None
 @pytest.mark.gpu
 @pytest.mark.parametrize("beams", [1, 4])
 @torch.no_grad()
-def test_replayed_searches_write_what_unrecorded_ones_do(beams) -> None:
+def test_replayed_searches_write_what_unrecorded_ones_do(beams, monkeypatch) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     network = made(0).cuda()
-    stored_for(torch.device("cuda"), network)
-    found = {}
-    for network.records in (False, True, True):
+    store_weights(network, torch.device("cuda"))
+    found, worth = {}, graphs.worth_recording
+    for recorded in (False, True, True):
+        monkeypatch.setattr(graphs, "worth_recording", worth if recorded else lambda *shape: False)
         texts = []
         for rows in (5, 8, 1):  # recorded, replayed, and what one search leaves in the buffers isn't the next one's
             target = torch.randn(rows, 8, generator=torch.Generator().manual_seed(rows)).cuda()
             with network.autocast():
                 texts.append(beam_search(network, *network.encode(target, None, None), beams=beams, length=20))
-        found.setdefault(network.records, []).append(torch.cat(texts))
+        found.setdefault(recorded, []).append(torch.cat(texts))
     (plain,), (recorded, replayed) = found[False], found[True]
-    assert network.recordings._kept and torch.equal(recorded, replayed)
+    assert kept_graphs(network.decoder) and torch.equal(recorded, replayed)
     assert (recorded == plain).all(-1).float().mean() > 0.8  # rounded otherwise, and close calls fall otherwise
     assert (plain == PAD).any() and not (plain == PAD).all(-1).any()

@@ -39,14 +39,14 @@ def test_the_networks_are_t5_as_transformers_has_it(gated, tied, publish, t5_enc
     own = {key.removeprefix("encoder_decoder."): x for key, x in state.items() if key.startswith("encoder_decoder.")}
     t5.lm_head.weight = torch.nn.Parameter(own.pop("lm_head.weight", own["shared.weight"]).clone())
     t5.load_state_dict(own, strict=False)
-    target, signals = torch.randn(3, 24), torch.randint(3, network.t5.config.vocab_size, (3, 6))
+    target, signals = torch.randn(3, 24), torch.randint(3, network.vocabulary, (3, 6))
     hidden = target @ state["embedding_transform.0.weight"].T + state["embedding_transform.0.bias"]
     inputs = torch.nn.functional.gelu(hidden) @ state["embedding_transform.3.weight"].T
     inputs = (inputs + state["embedding_transform.3.bias"]).reshape(3, 2, 32)
     with torch.no_grad():
         start = torch.cat([torch.zeros(3, 1, dtype=torch.long), signals], 1)
         wanted = t5.eval()(inputs_embeds=inputs, decoder_input_ids=start).logits
-        found = network.t5.lm_head(network.read(*network.encode(target, None, None), signals))
+        found = network.decoder.lm_head(network.decoder.read(*network.encode(target, None, None), signals))
     assert torch.allclose(found, wanted, atol=1e-4)
 
 

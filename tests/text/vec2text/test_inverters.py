@@ -8,7 +8,7 @@ import torch
 
 from unembed import cosine, load
 from unembed.testing import check_inverter
-from unembed_text.methods.closed.network import Special
+from unembed_text.decoder.decoder import Special
 from unembed_text.methods.vec2text.importing import import_pair
 from unembed_text.methods.vec2text.network import as_read
 
@@ -76,7 +76,8 @@ def test_embeddings_and_logits_are_those_of_vec2text(published) -> None:
         ),
     ):
         with torch.no_grad():
-            logits = network.t5.lm_head(network.read(*network.encode(*state), arrays["input_ids"]))
+            decoder = network.decoder
+            logits = decoder.lm_head(decoder.read(*network.encode(*state), arrays["input_ids"]))
         assert torch.allclose(logits[:, :8], arrays[name], atol=1e-4)
 
 

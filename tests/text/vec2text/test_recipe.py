@@ -11,6 +11,7 @@ from unembed import load
 from unembed.config import parse, read_toml
 from unembed.errors import ConfigError
 from unembed.training import TrainConfig, train
+from unembed_text.decoder.convert import rename_t5
 from unembed_text.methods.vec2text.recipe import PairRecipe
 from unembed_text.sources.t5 import read_t5
 
@@ -33,12 +34,15 @@ def test_networks_start_as_the_t5_that_was_named(options, request) -> None:
     t5, weights, pieces = read_t5(options["start"])
     wanted = T5ForConditionalGeneration(T5Config(**{**t5, "tie_word_embeddings": False}))
     wanted.config.tie_word_embeddings = wanted.config.scale_decoder_outputs = False
-    wanted.lm_head.weight = torch.nn.Parameter(weights.pop("lm_head.weight"))
-    wanted.load_state_dict(weights, strict=False)
+    wanted.set_input_embeddings(wanted.shared)
+    wanted.lm_head.weight = torch.nn.Parameter(torch.empty(t5["vocab_size"], 32))
+    theirs = rename_t5({name: name for name in wanted.state_dict()})
+    assert set(theirs) == set(weights)
+    wanted.load_state_dict({name: weights[ours] for ours, name in theirs.items()}, strict=False)
     network, ids = recipe.network.correction.eval(), torch.tensor([[5, 9, 3]])
     states = torch.randn(1, 4, 32)
     with torch.no_grad():
-        found = network.t5.lm_head(network.read(states, torch.zeros(1, 1, 1, 4), ids))
+        found = network.decoder.lm_head(network.decoder.read(states, torch.zeros(1, 1, 1, 4), ids))
         start = torch.cat([torch.zeros(1, 1, dtype=torch.long), ids], 1)
         logits = wanted.eval()(encoder_outputs=(states,), decoder_input_ids=start).logits
     assert torch.allclose(found, logits, atol=1e-4) and len(pieces) == t5["vocab_size"]

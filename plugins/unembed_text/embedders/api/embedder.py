@@ -17,7 +17,7 @@ from unembed.config import Config
 from unembed.costs.meter import Meter
 from unembed.errors import InputError
 from unembed_text.embedders.api.services import LOCAL, Service, TooManyTextsError, estimate
-from unembed_text.embedders.local import TextEmbedder, as_bytes, from_bytes
+from unembed_text.embedders.base import TextEmbedder, as_bytes, from_bytes
 
 if TYPE_CHECKING:  # each brings a library of the extra, which a dry run doesn't need
     from unembed_text.embedders.api.cache import VectorCache

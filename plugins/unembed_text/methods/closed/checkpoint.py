@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from unembed.checkpoints.manifest import EmbedderEntry, Manifest, Storage, network_config
 from unembed.checkpoints.tensors import check_fit, load_checkpoint, save_checkpoint
@@ -14,8 +13,12 @@ from unembed.engine.moves import Correct, Edit
 from unembed.errors import CheckpointError
 from unembed.inversion.inverter import Inverter
 from unembed_text.codecs.wordpiece import TextCodec
-from unembed_text.embedders.local import LocalEmbedder, OverTexts, text_embedder
-from unembed_text.methods.closed.network import InversionNetwork, Special, stored_for
+from unembed_text.decoder.convert import migrate_names, store_weights
+from unembed_text.decoder.decoder import Special
+from unembed_text.embedders.base import TextAdapter
+from unembed_text.embedders.given import text_embedder
+from unembed_text.embedders.local import LocalEmbedder
+from unembed_text.methods.closed.network import InversionNetwork
 from unembed_text.methods.closed.proposers import NetworkCorrector, NetworkEditor, NetworkHypothesizer
 from unembed_text.methods.shapes import ClosedShape
 from unembed_text.metrics import text_metrics
@@ -41,7 +44,7 @@ def build_network(config: dict[str, Any]) -> InversionNetwork:
         positions=config["positions"],
         hidden=config["hidden"],
         special=Special(**config["special"]),
-        student=config.get("student", 0),
+        surrogate=config.get("student", 0),
     )
 
 
@@ -82,31 +85,26 @@ def save_network(
         training=training,
     )
     inverter = build_inverter(name, network, embedder, config["length"])
-    save_checkpoint(folder, _own_tensors(network), manifest, inverter=inverter, storage=storage)
+    save_checkpoint(folder, network.state_dict(), manifest, inverter=inverter, storage=storage)
 
 
 def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device, embedder: Any = None) -> Inverter:
     """Build the inverter of a text checkpoint; `embedder` is another way to its model, which is asked by text."""
     shape = network_config(ClosedShape, manifest, folder)
-    _, tensors = load_checkpoint(folder, manifest)
-    check_fit(lambda: build_network(manifest.config), tensors, folder, aliases=(_ALIASES | _LATER).__contains__)
+    tensors = migrate_names(load_checkpoint(folder, manifest)[1])
+    check_fit(lambda: build_network(manifest.config), tensors, folder, aliases=_LATER.__contains__)
     network = build_network(manifest.config)
     network.load_state_dict(tensors, strict=False)
     network.to(device).eval()
-    stored_for(device, network)
+    store_weights(network, device)
     name = manifest.embedder.name
     own = text_embedder(name, device)
     if not isinstance(own, LocalEmbedder):
         raise CheckpointError(f"{folder}: embedder {name!r} has no tokens to write here; its method should be vec2text")
     inverter = build_inverter(manifest.name, network, own, shape.length)
     if embedder is not None:
-        inverter.embedder = OverTexts(text_embedder(embedder, device, own.dimension), inverter.codec.decode)
+        inverter.embedder = TextAdapter(text_embedder(embedder, device, own.dimension), inverter.codec.decode)
     return inverter
 
 
-_ALIASES = frozenset({"t5.encoder.embed_tokens.weight", "t5.decoder.embed_tokens.weight"})
 _LATER = frozenset({"noise.weight"})  # older checkpoints lack it: it begins as zeros
-
-
-def _own_tensors(network: InversionNetwork) -> dict[str, Tensor]:
-    return {key: value for key, value in network.state_dict().items() if key not in _ALIASES}

@@ -2,7 +2,7 @@
 moved, two swapped.
 
 The beam of a corrector rewrites whole texts and its best few differ little. Once most words are right, what
-is left is local: a word too many, a phrase in the wrong place, a near synonym. The network reads the hypothesis
+is left is local: a word too many, a phrase in the wrong place, a near synonym. The decoder reads the hypothesis
 through itself once, which says for each place how much it would rather see another token there.
 """
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unembed_text.decoder.attention import logsumexp
-from unembed_text.methods.closed.network import InversionNetwork
+from unembed_text.decoder.decoder import Decoder
 
 __all__ = ["Edit", "apply", "edits"]
 
@@ -40,27 +40,25 @@ NOWHERE = 2**20
 
 
 @torch.no_grad()
-def edits(
-    network: InversionNetwork, states: Tensor, mask: Tensor, hypothesis: Tensor, *, count: int, choices: int
-) -> Tensor:
+def edits(decoder: Decoder, states: Tensor, mask: Tensor, hypothesis: Tensor, *, count: int, choices: int) -> Tensor:
     """`count` different edits a row of `hypothesis` `[R, L]`, best first, as ids `[R, count, L + 1]` padded.
 
     An edit's score is the change in log-probability at the places where it joins other neighbours, with the text
     before each as it was; `choices` tokens a place are tried. Where a row has fewer edits than `count`, the
     hypothesis itself fills up.
     """
-    pad, end = network.special.pad, network.special.end
+    pad, end = decoder.special.pad, decoder.special.end
     length = hypothesis.shape[1]
     places = torch.arange(length + 1, device=hypothesis.device)
     size = (hypothesis != pad).sum(1)
     after = F.pad(hypothesis, (0, 1), value=pad).scatter(1, size[:, None], end)  # what stands at each place
-    log = network.logits(network.read(states, mask, hypothesis)).float()
+    log = decoder.logits(decoder.read(states, mask, hypothesis)).float()
     log = log.sub_(logsumexp(log)[..., None]).clamp_min_(-30)
     # `gain[r, i, j]`: how much likelier than the token at place i is that of place j there.
     gain = log.gather(2, after[:, None, :].expand(-1, length + 1, -1))
     own = gain.diagonal(dim1=1, dim2=2)
     gain = gain - own[..., None]
-    log[..., [pad, network.special.start, end]] = NEVER
+    log[..., [pad, decoder.special.start, end]] = NEVER
     best, token = log.scatter_(2, after[..., None], NEVER).topk(choices, dim=-1)
     best = best - own[..., None]
     inside, at_end = places < size[:, None], places <= size[:, None]

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from unembed.contract.proposers import Corrector, Hypothesizer
-from unembed_text.decoder.beams import beam_search, padded
+from unembed_text.decoder.beams import decode, padded
 from unembed_text.methods.closed.edits import edits
 from unembed_text.methods.closed.network import InversionNetwork
+from unembed_text.methods.closed.scoring import LogProbability
 from unembed_text.methods.closed.surrogate import SEEDS, screened_edits
 
 __all__ = ["NetworkCorrector", "NetworkEditor", "NetworkHypothesizer"]
@@ -43,7 +44,7 @@ class NetworkCorrector(Corrector):
 
 
 class NetworkEditor(Corrector):
-    """Edits of a hypothesis: those that the network would rather see, or those that its student finds nearest."""
+    """Edits of a hypothesis: those that the network would rather see, or those that its surrogate finds nearest."""
 
     def __init__(self, network: InversionNetwork, *, width: int, choices: int = 32) -> None:
         self.network, self.width, self.choices = network, width, choices
@@ -58,15 +59,15 @@ class NetworkEditor(Corrector):
     ) -> Tensor:
         network = self.network
         hypothesis = _trimmed(hypothesis, network.special.pad)
-        # Every token's probability at every place is held for these rows, with a student for their best edits too.
-        each = (hypothesis.shape[1] + 1) * len(network.t5.lm_head.weight) * (SEEDS if network.student else 1)
+        # Every token's probability at every place is held for these rows, with a surrogate for their best edits too.
+        each = (hypothesis.shape[1] + 1) * network.vocabulary * (SEEDS if network.surrogate else 1)
         rows = max(1, 2**27 // each)
         parts = []
         for t, h, e in zip(*(x.split(rows) for x in (target, hypothesis, embedding)), strict=True):
             with network.autocast():
                 states, mask = network.encode(t, h, e)
-                if network.student is None:
-                    parts.append(edits(network, states, mask, h, count=count, choices=self.choices))
+                if network.surrogate is None:
+                    parts.append(edits(network.decoder, states, mask, h, count=count, choices=self.choices))
                 else:
                     found = screened_edits(network, t, h, e, states, mask, count=count, choices=self.choices)
                     parts.append(_trimmed(found, network.special.pad))
@@ -93,5 +94,5 @@ def _search(
         hypothesis = _trimmed(hypothesis, network.special.pad)
     with network.autocast():
         states, mask = network.encode(target, hypothesis, embedding)
-        ids = beam_search(network, states, mask, beams=count, length=length, sampled=sampled)
+        ids = decode(network.decoder, states, mask, LogProbability(sampled), beams=count, length=length)
     return padded(ids, width, network.special.pad)

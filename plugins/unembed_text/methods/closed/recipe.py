@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from unembed.checkpoints.manifest import network_config
@@ -17,11 +17,13 @@ from unembed.inversion.inverter import Inverter
 from unembed.registry.opening import load_embedder
 from unembed.sources.passages import read_passages
 from unembed.training.recipe import Recipe
-from unembed_text.decoder.beams import nearby, sample
+from unembed_text.decoder.convert import migrate_names
 from unembed_text.decoder.roughness import roughened
+from unembed_text.decoder.sampling import corrupt, sample
 from unembed_text.embedders.local import LocalEmbedder
 from unembed_text.methods.closed.checkpoint import build_inverter, build_network, save_network
-from unembed_text.methods.closed.vocabulary import transplant
+from unembed_text.methods.closed.network import InversionNetwork
+from unembed_text.methods.closed.vocabulary import transfer_embeddings
 from unembed_text.methods.shapes import ClosedShape
 from unembed_text.sources.t5 import first_layers, read_t5
 from unembed_text.sources.windows import TextsConfig, read_windows
@@ -58,6 +60,8 @@ class TextRecipe(Recipe):
 
     reads_all = True
 
+    network: InversionNetwork
+
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = config = parse(TextRecipeConfig, dict(options), "[recipe]")
         torch.manual_seed(config.seed)
@@ -73,17 +77,15 @@ class TextRecipe(Recipe):
         self.config, weights = self._start(tokenizer)
         self.windows = read_windows(config, tokenizer, longest=config.longest)
         self.network = build_network(self.config)
-        if config.student and not any(key.startswith("student.") for key in weights):
-            weights |= _first_blocks(weights, config.student)
+        if config.student and not any(key.startswith("surrogate.") for key in weights):
+            weights |= _as_surrogate(weights, config.student)
         _, unexpected = self.network.load_state_dict(weights, strict=False)
         if unexpected:
             raise RuntimeError(f"tensors that the network doesn't have: {unexpected[:3]}")
         self.network.to(config.device)
-        self.counts = {
-            part: sum(p.numel() for p in getattr(self.network.t5, part).block.parameters())
-            for part in ("encoder", "decoder")
-        }
-        self.counts["student"] = sum(p.numel() for p in self.network.student.parameters()) if config.student else 0
+        network = self.network
+        self.counts = {"encoder": _count(network.encoder.blocks), "decoder": _count(network.decoder.blocks)}
+        self.counts["surrogate"] = 0 if network.surrogate is None else _count(network.surrogate)
 
     def _start(self, tokenizer: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
         options = self.options
@@ -91,11 +93,11 @@ class TextRecipe(Recipe):
             return self._checkpoint(Path(options.start))
         t5, weights, pieces = read_t5(options.start)
         tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-        shared, head = transplant(tokens, pieces, weights.pop("shared.weight"), weights.pop("lm_head.weight"))
-        weights = {key: value for key, value in weights.items() if "embed_tokens" not in key}
+        names = "decoder.token_embed.weight", "decoder.lm_head.weight"
+        embed, head = transfer_embeddings(tokens, pieces, *(weights.pop(name) for name in names))
         t5, weights = first_layers(t5, weights, options.layers)
         t5 = {**t5, "vocab_size": len(tokens), "dropout_rate": options.dropout}
-        weights |= {"shared.weight": shared, "lm_head.weight": head}
+        weights |= dict(zip(names, (embed, head), strict=True))
         special = {
             "pad": tokenizer.pad_token_id,
             "start": tokenizer.cls_token_id,
@@ -110,7 +112,7 @@ class TextRecipe(Recipe):
             "length": options.length or LENGTH,
             "student": options.student,
         }
-        return config, {f"t5.{key}": value for key, value in weights.items()}
+        return config, weights
 
     def _checkpoint(self, folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Config and weights of a checkpoint; raises ConfigError for what the table asks of it in vain."""
@@ -127,7 +129,11 @@ class TextRecipe(Recipe):
             if getattr(options, key) not in (None, 0, has):
                 raise ConfigError(f"[recipe] {key}: {folder}, where it starts, has {has}; leave {key} out")
         more = {"length": options.length or shape.length, "student": options.student or shape.student}
-        return {**manifest.config, "t5": {**manifest.config["t5"], "dropout_rate": options.dropout}, **more}, weights
+        return {
+            **manifest.config,
+            "t5": {**manifest.config["t5"], "dropout_rate": options.dropout},
+            **more,
+        }, migrate_names(weights)
 
     def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
         return self.windows.batches(count, generator)
@@ -166,17 +172,17 @@ class TextRecipe(Recipe):
         generator: torch.Generator,
     ) -> Tensor:
         # A third greedy, the rest up to temperature 1: what a beam holds, and what unseen texts look like.
-        warmth = torch.rand(len(target), device=target.device, generator=generator).mul_(1.5).sub_(0.5).clamp_min_(0)
+        draws = torch.rand(len(target), device=target.device, generator=generator)
+        temperature = draws.mul_(1.5).sub_(0.5).clamp_min_(0)
         states, mask = self.network.encode(target, hypothesis, embedding, noise)
         near = round(self.options.near * len(target)) if hypothesis is None else 0
         far = slice(near, None)
         length = signals.shape[1]
-        ids = sample(
-            self.network, states[far], mask[far], length=length, temperature=warmth[far].clone(), generator=generator
-        )
+        decoder, warm = self.network.decoder, temperature[far].clone()
+        ids = sample(decoder, states[far], mask[far], length=length, temperature=warm, generator=generator)
         if near:
-            given = (x[:near] for x in (states, mask, signals, warmth))
-            ids = torch.cat([nearby(self.network, *given, generator=generator), ids])
+            given = (x[:near] for x in (states, mask, signals, temperature))
+            ids = torch.cat([corrupt(decoder, *given, generator=generator), ids])
         return ids
 
     def embed(self, signals: Tensor) -> Tensor:
@@ -184,8 +190,8 @@ class TextRecipe(Recipe):
             return self.quick.embed(signals)
 
     def scalars(self) -> dict[str, float]:
-        misses, self.network.misses = self.network.misses, []
-        return {"student_loss": torch.stack(misses).mean().item()} if misses else {}
+        losses, self.network.surrogate_losses = self.network.surrogate_losses, []
+        return {"student_loss": torch.stack(losses).mean().item()} if losses else {}
 
     def compile(self) -> None:
         self.network.compile_layers()
@@ -219,12 +225,16 @@ class TextRecipe(Recipe):
         # A hypothesis is about as long as its text.
         tokens = (signals != self.network.special.pad).sum()
         read = len(signals) * self.config["positions"] * (3 if corrected else 1) + (tokens if corrected else 0)
-        head = self.network.t5.lm_head.weight.numel()
+        head = self.network.decoder.lm_head.weight.numel()
         write = (tokens + len(signals)) * (self.counts["decoder"] + head)
-        return 6.0 * (read * self.counts["encoder"] + write + tokens * self.counts["student"])
+        return 6.0 * (read * self.counts["encoder"] + write + tokens * self.counts["surrogate"])
 
 
-def _first_blocks(weights: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
-    """A student's blocks as those of the encoder, which read tokens too."""
-    begin = tuple(f"t5.encoder.block.{index}." for index in range(count))
-    return {f"student.{key.removeprefix('t5.encoder.')}": x for key, x in weights.items() if key.startswith(begin)}
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _as_surrogate(weights: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    """A surrogate's blocks as those of the encoder, which read tokens too."""
+    begin = ("encoder.position_bias.", *(f"encoder.blocks.{index}." for index in range(count)))
+    return {f"surrogate.{key.removeprefix('encoder.')}": x for key, x in weights.items() if key.startswith(begin)}

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["spell", "transplant"]
+__all__ = ["tokenize_as", "transfer_embeddings"]
 
 _SPECIAL = {"[PAD]": "<pad>", "[CLS]": "<pad>", "[SEP]": "</s>", "[UNK]": "<unk>", "[MASK]": "<unk>"}
 
 
-def spell(token: str, pieces: Mapping[str, int]) -> list[int]:
+def tokenize_as(token: str, pieces: Mapping[str, int]) -> list[int]:
     """The T5 piece ids that spell one WordPiece token; a whole piece, of any casing, comes first."""
     if token in _SPECIAL:
         return [pieces[_SPECIAL[token]]]
@@ -29,7 +29,7 @@ def spell(token: str, pieces: Mapping[str, int]) -> list[int]:
     return _greedy(prefix + body, pieces) or [pieces["<unk>"]]
 
 
-def transplant(
+def transfer_embeddings(
     tokens: Sequence[str], pieces: Mapping[str, int], inputs: Tensor, outputs: Tensor
 ) -> tuple[Tensor, Tensor]:
     """New input and output rows `[V, width]` for `tokens`, from T5's own `[32128, width]`.
@@ -40,7 +40,7 @@ def transplant(
     new_inputs = inputs.new_empty(len(tokens), inputs.shape[1])
     new_outputs = outputs.new_empty(len(tokens), outputs.shape[1])
     for row, token in enumerate(tokens):
-        ids = torch.tensor(spell(token, pieces))
+        ids = torch.tensor(tokenize_as(token, pieces))
         new_inputs[row] = inputs[ids].mean(0)
         new_outputs[row] = (outputs[ids[0]] + outputs[ids].mean(0)) / 2
     return new_inputs, new_outputs

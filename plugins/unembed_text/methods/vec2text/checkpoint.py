@@ -14,13 +14,15 @@ from unembed.checkpoints.tensors import check_fit, load_checkpoint, save_checkpo
 from unembed.engine.effort import EFFORTS
 from unembed.inversion.inverter import Inverter
 from unembed_text.codecs.t5 import T5Codec
-from unembed_text.embedders.encoders import read_tokenizer
-from unembed_text.embedders.local import OverTexts, TextEmbedder, text_embedder
-from unembed_text.methods.closed.network import Special, stored_for
+from unembed_text.decoder.convert import migrate_names, store_weights
+from unembed_text.decoder.decoder import Special
+from unembed_text.embedders.base import TextAdapter, TextEmbedder
+from unembed_text.embedders.given import text_embedder
 from unembed_text.methods.shapes import PairShape
 from unembed_text.methods.vec2text.network import CorrectionNetwork, GuessNetwork, PairNetwork, cut
 from unembed_text.methods.vec2text.proposers import LENGTH, Draft, PairCorrector, PairHypothesizer
 from unembed_text.metrics import text_metrics
+from unembed_text.sources.foreign_tokenizers import read_tokenizer
 
 __all__ = ["build_inverter", "build_pair", "open_checkpoint", "save_pair"]
 
@@ -48,11 +50,11 @@ def load_pair(
     """The pair of `config` with these tensors; raises CheckpointError that names `folder` where they don't fit."""
     with torch.device("meta"):  # the tensors are its storage
         pair = build_pair(config)
+    tensors = migrate_names(tensors)
     check_fit(lambda: pair, tensors, folder, aliases=lambda key: _is_alias(key, pair))
     pair.load_state_dict(tensors, strict=False, assign=True)
     for network in (pair.guess, pair.correction):
-        if network.tied:
-            network.t5.lm_head.weight = network.t5.shared.weight
+        network.decoder.tie()
     return pair.to(device).eval()
 
 
@@ -63,19 +65,18 @@ def own_tensors(pair: PairNetwork) -> dict[str, Tensor]:
 
 def _is_alias(key: str, pair: PairNetwork) -> bool:
     network = pair.guess if key.startswith("guess.") else pair.correction
-    return key.endswith("embed_tokens.weight") or (network.tied and key.endswith("lm_head.weight"))
+    return network.decoder.tied and key.endswith("lm_head.weight")
 
 
 def build_inverter(
     name: str, pair: PairNetwork, tokenizer: Any, embedder: TextEmbedder, tokens: int, reader: Any = None
 ) -> Inverter:
     """Bundle a pair with a text embedder; `reader` is that model's tokenizer where the embedder has none."""
-    vocabulary = pair.guess.t5.config.vocab_size
     width = tokens - 1 if embedder.max_tokens is None else embedder.max_tokens
-    codec = T5Codec(tokenizer, vocabulary=vocabulary, width=width, reader=embedder.tokenizer or reader)
+    codec = T5Codec(tokenizer, vocabulary=pair.guess.vocabulary, width=width, reader=embedder.tokenizer or reader)
     return Inverter(
         name=name,
-        embedder=OverTexts(embedder, partial(_shown, pair.guess.special, codec, tokens)),
+        embedder=TextAdapter(embedder, partial(_shown, pair.guess.special, codec, tokens)),
         hypothesizer=PairHypothesizer(pair.guess, codec, tokens),
         parts={"draft": PairHypothesizer(pair.guess, codec, tokens, min(tokens, LENGTH)).hypothesize},
         efforts={name: replace(effort, start=Draft()) for name, effort in EFFORTS.items()},
@@ -123,7 +124,7 @@ def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device, embe
     """Build the inverter of a checkpoint; `embedder` is another way to its model."""
     shape = network_config(PairShape, manifest, folder)
     pair = load_pair(manifest.config, load_checkpoint(folder, manifest)[1], device, folder)
-    stored_for(device, pair, exact=True)  # now that nothing else holds the tensors
+    store_weights(pair, device, exact=True)  # now that nothing else holds the tensors
     texts = text_embedder(manifest.embedder.name if embedder is None else embedder, device, shape.dimension)
     reader = read_tokenizer(str(folder / "reader")) if (folder / "reader").is_dir() else None
     tokenizer = read_tokenizer(str(folder / "tokenizer"))

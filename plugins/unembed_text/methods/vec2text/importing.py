@@ -14,11 +14,13 @@ from torch import Tensor
 
 from unembed.checkpoints.files import refuse_foreign
 from unembed.errors import CheckpointError, InputError, brief
-from unembed_text.embedders.encoders import read_tokenizer
-from unembed_text.embedders.local import LocalEmbedder, TextEmbedder, text_embedder
+from unembed_text.embedders.base import TextEmbedder
+from unembed_text.embedders.given import text_embedder
+from unembed_text.embedders.local import LocalEmbedder
 from unembed_text.methods.vec2text.checkpoint import load_pair, save_pair
 from unembed_text.methods.vec2text.migrations import migrated
 from unembed_text.methods.vec2text.published import embedder_name
+from unembed_text.sources.foreign_tokenizers import read_tokenizer
 from unembed_text.sources.foreign_weights import fetch, read_config, read_weights
 
 __all__ = ["import_pair"]
@@ -28,7 +30,7 @@ LAYER = "t5.encoder.block.0.layer."
 KNOWN = (
     *(f"{LAYER}0.SelfAttention.{name}.weight" for name in ("relative_attention_bias", "q")),
     *(f"{LAYER}1.DenseReluDense.{name}.weight" for name in ("wi", "wi_0")),
-    "t5.shared.weight",
+    "decoder.token_embed.weight",
     "target.enter.weight",
     "target.leave.weight",
 )
@@ -75,15 +77,17 @@ def import_pair(
     guess = _published(inversion, "inversion", marker="embedding_transform")
     correction = _published(corrector, "corrector", marker="embedding_transform_1")
     for half in (guess, correction):
-        if missing := [name for name in ("t5.shared.weight", "target.enter.weight") if name not in half.tensors]:
+        if missing := [
+            name for name in ("decoder.token_embed.weight", "target.fc1.weight") if name not in half.tensors
+        ]:
             raise CheckpointError(f"{half.folder} isn't over a T5: it has no tensor {missing[0]!r}")
-    rows = len(guess.tensors["t5.shared.weight"])
-    if rows != len(correction.tensors["t5.shared.weight"]):
+    rows = len(guess.tensors["decoder.token_embed.weight"])
+    if rows != len(correction.tensors["decoder.token_embed.weight"]):
         raise CheckpointError(f"{inversion} and {corrector} have different vocabularies; they are no pair")
     tokens = correction.tokens  # vec2text cuts hypotheses by the corrector's
     named = embedder_name(guess.config, embedder, tokens=tokens, origin=str(guess.folder / "config.json"))
     box = text_embedder(named, device)
-    dimension = guess.tensors["target.enter.weight"].shape[1]
+    dimension = guess.tensors["target.fc1.weight"].shape[1]
     if box.dimension != dimension:
         raise InputError(
             f"embedder {named!r} gives vectors {box.dimension} wide; {inversion} reads {dimension}: name its own with "
@@ -141,21 +145,21 @@ def _shape(published: Published) -> dict[str, Any]:
     """The keywords of a network's `__init__`, read off its tensors; raises CheckpointError."""
     tensors = published.tensors
     try:
-        bias = tensors["t5.encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"]
-        query = tensors["t5.encoder.block.0.layer.0.SelfAttention.q.weight"]
-        gated = "t5.encoder.block.0.layer.1.DenseReluDense.wi_0.weight" in tensors
-        enter = tensors[f"t5.encoder.block.0.layer.1.DenseReluDense.{'wi_0' if gated else 'wi'}.weight"]
-        shared, leave = tensors["t5.shared.weight"], tensors["target.leave.weight"]
+        bias = tensors["encoder.position_bias.weight"]
+        query = tensors["encoder.blocks.0.attention.q_proj.weight"]
+        gated = "encoder.blocks.0.mlp.gate_proj.weight" in tensors
+        wide = tensors["encoder.blocks.0.mlp.fc1.weight"]
+        embed, projected = tensors["decoder.token_embed.weight"], tensors["target.fc2.weight"]
     except KeyError as error:
         raise CheckpointError(f"{published.folder} isn't over a T5: it has no tensor {error}") from error
     t5 = {
-        "vocab_size": len(shared),
-        "d_model": shared.shape[1],
+        "vocab_size": len(embed),
+        "d_model": embed.shape[1],
         "d_kv": query.shape[0] // bias.shape[1],
-        "d_ff": enter.shape[0],
+        "d_ff": wide.shape[0],
         "num_heads": bias.shape[1],
-        "num_layers": _count(tensors, "t5.encoder.block."),
-        "num_decoder_layers": _count(tensors, "t5.decoder.block."),
+        "num_layers": _count(tensors, "encoder.blocks."),
+        "num_decoder_layers": _count(tensors, "decoder.blocks."),
         "relative_attention_num_buckets": bias.shape[0],
         "relative_attention_max_distance": BUCKETS,
         "feed_forward_proj": "gated-gelu" if gated else "relu",
@@ -163,9 +167,9 @@ def _shape(published: Published) -> dict[str, Any]:
     }
     return {
         "t5": t5,
-        "positions": leave.shape[0] // shared.shape[1],
-        "hidden": leave.shape[1],
-        "tied": "t5.lm_head.weight" not in tensors,
+        "positions": projected.shape[0] // embed.shape[1],
+        "hidden": projected.shape[1],
+        "tied": "decoder.lm_head.weight" not in tensors,
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from unembed.errors import CheckpointError
+from unembed_text.decoder.convert import migrate_names
 
 __all__ = ["migrated"]
 
@@ -13,12 +14,12 @@ Tensors = dict[str, Tensor]
 
 OURS = (
     (r"encoder_decoder\.", "t5."),
-    (r"embedding_transform(_1)?\.0\.", "target.enter."),
-    (r"embedding_transform(_1)?\.3\.", "target.leave."),
-    (r"embedding_transform_2\.0\.", "difference.enter."),
-    (r"embedding_transform_2\.3\.", "difference.leave."),
-    (r"embedding_transform_3\.0\.", "hypothesis.enter."),
-    (r"embedding_transform_3\.3\.", "hypothesis.leave."),
+    (r"embedding_transform(_1)?\.0\.", "target.fc1."),
+    (r"embedding_transform(_1)?\.3\.", "target.fc2."),
+    (r"embedding_transform_2\.0\.", "difference.fc1."),
+    (r"embedding_transform_2\.3\.", "difference.fc2."),
+    (r"embedding_transform_3\.0\.", "hypothesis.fc1."),
+    (r"embedding_transform_3\.3\.", "hypothesis.fc2."),
 )
 
 
@@ -88,4 +89,4 @@ def migrated(tensors: Tensors) -> tuple[Tensors, Tensors]:
         if name == key and not key.startswith("layernorm."):
             raise CheckpointError(f"the checkpoint holds tensor {key!r}, which no vec2text model is known to have")
         ours[name] = value
-    return ours, embedder
+    return migrate_names(ours), embedder

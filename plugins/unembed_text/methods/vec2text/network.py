@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unembed_text.methods.closed.network import Projection, Special, T5Network
+from unembed_text.decoder.decoder import Special
+from unembed_text.decoder.network import Projection, T5Network
 
 __all__ = ["CorrectionNetwork", "GuessNetwork", "PairNetwork", "as_read", "cut", "ended"]
 
@@ -22,7 +23,7 @@ class GuessNetwork(T5Network):
         self, config: dict[str, Any], *, dimension: int, positions: int, hidden: int, special: Special, tied: bool
     ) -> None:
         super().__init__(config, dimension=dimension, special=special, tied=tied)
-        self.target = Projection(dimension, hidden, positions, self.t5.config.d_model)
+        self.target = Projection(dimension, hidden, positions, self.width)
 
     def encode(self, target: Tensor, hypothesis: Tensor | None, embedding: Tensor | None) -> tuple[Tensor, Tensor]:
         """See `T5Network.encode`; a hypothesis isn't read."""
@@ -49,11 +50,10 @@ class CorrectionNetwork(T5Network):
         layernorm: bool = True,
     ) -> None:
         super().__init__(config, dimension=dimension, special=special, tied=tied)
-        width = self.t5.config.d_model
-        self.target = Projection(dimension, hidden, positions, width)
-        self.hypothesis = Projection(dimension, hidden, positions, width)
-        self.difference = Projection(dimension, hidden, positions, width)
-        self.layernorm = nn.LayerNorm(width) if layernorm else nn.Identity()
+        self.target = Projection(dimension, hidden, positions, self.width)
+        self.hypothesis = Projection(dimension, hidden, positions, self.width)
+        self.difference = Projection(dimension, hidden, positions, self.width)
+        self.layernorm = nn.LayerNorm(self.width) if layernorm else nn.Identity()
         self.feedback = feedback
 
     def encode(self, target: Tensor, hypothesis: Tensor | None, embedding: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -61,8 +61,8 @@ class CorrectionNetwork(T5Network):
         if hypothesis is None or embedding is None:
             raise ValueError("a correction needs a hypothesis and its embedding")
         embedding = embedding if self.feedback else target
-        shared = self.t5.shared
-        end = shared.weight[self.special.end].expand(len(target), 1, -1)
+        embed = self.decoder.token_embed
+        end = embed.weight[self.special.end].expand(len(target), 1, -1)
         parts = [
             end,
             self.target(target),
@@ -71,7 +71,7 @@ class CorrectionNetwork(T5Network):
             end,
             self.difference(target - embedding),
             end,
-            shared(hypothesis),
+            embed(hypothesis),
         ]
         return self.encoded(self.layernorm(torch.cat([part.to(parts[1].dtype) for part in parts], 1)), hypothesis)
 
@@ -94,11 +94,14 @@ class PairNetwork(nn.Module):
         embedding: Tensor | None = None,
     ) -> Tensor:
         """See `T5Network.forward`; signals and hypotheses are ids without their end."""
+        loss: Tensor
         if hypothesis is None:
-            return self.guess(target, signals)
+            loss = self.guess(target, signals)
+            return loss
         special = self.correction.special
         read = as_read(ended(hypothesis, special, self.tokens - 1), special, self.tokens)
-        return self.correction(target, signals, read, embedding)
+        loss = self.correction(target, signals, read, embedding)
+        return loss
 
 
 def ended(ids: Tensor, special: Special, shorter: int) -> Tensor:

@@ -9,9 +9,10 @@ from unembed.contract.proposers import Corrector, Hypothesizer
 from unembed.engine.moves import Asking, Guess
 from unembed.engine.state import Parts, State
 from unembed_text.codecs.t5 import T5Codec
-from unembed_text.methods.closed.network import T5Network
-from unembed_text.methods.vec2text.beams import beam_search
+from unembed_text.decoder.beams import decode
+from unembed_text.decoder.network import T5Network
 from unembed_text.methods.vec2text.network import CorrectionNetwork, GuessNetwork, as_read, ended
+from unembed_text.methods.vec2text.scoring import scoring_of
 
 __all__ = ["LENGTH", "Draft", "PairCorrector", "PairHypothesizer"]
 
@@ -73,5 +74,5 @@ def _search(
     """`count` texts a row of up to `length` tokens, as ids; those of fewer than `shorter` with their end."""
     with network.autocast():
         states, mask = network.encode(target, hypothesis, embedding)
-        ids = beam_search(network, states, mask, beams=count, length=length)
+        ids = decode(network.decoder, states, mask, scoring_of(count), beams=count, length=length)
     return ended(ids, network.special, shorter)

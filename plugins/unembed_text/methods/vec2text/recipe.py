@@ -16,10 +16,11 @@ from unembed.config import parse
 from unembed.inversion.inverter import Inverter
 from unembed.sources.passages import read_passages
 from unembed.training.recipe import Recipe
-from unembed_text.decoder.beams import sample
-from unembed_text.embedders.encoders import read_tokenizer
-from unembed_text.embedders.local import text_embedder
+from unembed_text.decoder.sampling import sample
+from unembed_text.embedders.given import text_embedder
 from unembed_text.methods.vec2text.checkpoint import build_inverter, build_pair, save_pair
+from unembed_text.methods.vec2text.network import PairNetwork
+from unembed_text.sources.foreign_tokenizers import read_tokenizer
 from unembed_text.sources.t5 import first_layers, hub_id, read_t5
 from unembed_text.sources.windows import TextsConfig, read_windows
 
@@ -41,6 +42,8 @@ class PairRecipeConfig(TextsConfig):
 class PairRecipe(Recipe):
     """See `Recipe`; built from a config's `[recipe]` table."""
 
+    network: PairNetwork
+
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = config = parse(PairRecipeConfig, dict(options), "[recipe]")
         torch.manual_seed(config.seed)
@@ -52,7 +55,7 @@ class PairRecipe(Recipe):
         self.windows = read_windows(config, self.tokenizer, longest=config.tokens - 1)
         tied = bool(t5.get("tie_word_embeddings", True))
         if tied:
-            del weights["lm_head.weight"]
+            del weights["decoder.lm_head.weight"]
         half = {
             "t5": {**t5, "dropout_rate": config.dropout},
             "positions": config.positions,
@@ -68,13 +71,14 @@ class PairRecipe(Recipe):
             "correction": half,
         }
         self.network = build_pair(self.config)
-        both = {f"{part}.t5.{key}": value for part in ("guess", "correction") for key, value in weights.items()}
+        both = {f"{part}.{key}": value for part in ("guess", "correction") for key, value in weights.items()}
         _, unexpected = self.network.load_state_dict(both, strict=False)
         if unexpected:
             raise RuntimeError(f"tensors that the network doesn't have: {unexpected[:3]}")
         self.network.to(config.device)
         self.embedder = self.inverter().embedder
-        self.parameters = sum(parameter.numel() for parameter in self.network.guess.t5.parameters())
+        halves = (self.network.guess.encoder, self.network.guess.decoder)
+        self.parameters = sum(parameter.numel() for part in halves for parameter in part.parameters())
 
     def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
         return self.windows.batches(count, generator)
@@ -93,7 +97,7 @@ class PairRecipe(Recipe):
         self.network.eval()
         states, mask = network.encode(target, None, None)
         greedy = torch.zeros(len(target), device=target.device)
-        ids = sample(network, states, mask, length=signals.shape[1], temperature=greedy, generator=generator)
+        ids = sample(network.decoder, states, mask, length=signals.shape[1], temperature=greedy, generator=generator)
         self.network.train()
         return ids
 
