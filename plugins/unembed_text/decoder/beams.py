@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from unembed_text.decoder.decoder import Decoder
 from unembed_text.decoder.graphs import begin
-from unembed_text.decoder.scoring import Scoring
+from unembed_text.decoder.runs import Scoring
 
 __all__ = ["append_token", "decode", "expand_beams", "gather_beams", "padded"]
 

@@ -15,8 +15,7 @@ from torch import Tensor
 from unembed_text.decoder.cache import Cache, KeyValues, SlotLayout, reordered
 from unembed_text.decoder.decoder import Decoder
 from unembed_text.decoder.layers import Layers
-from unembed_text.decoder.runs import PlainRun, Run
-from unembed_text.decoder.scoring import Scoring
+from unembed_text.decoder.runs import PlainRun, Run, Scoring
 
 __all__ = ["DecodeGraph", "GraphRun", "begin", "kept_graphs", "worth_recording"]
 

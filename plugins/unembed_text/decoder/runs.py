@@ -1,4 +1,7 @@
-"""A search under way: a decoder advances its state by a token at a time, and rows that have ended leave."""
+"""A search under way: a decoder advances its state by a token at a time, and rows that have ended leave.
+
+Searches differ in their scoring: which of the texts under way are kept, and when a row has ended.
+"""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -9,7 +12,29 @@ from torch import Tensor
 from unembed_text.decoder.cache import Cache
 from unembed_text.decoder.decoder import Decoder, Select
 
-__all__ = ["PlainRun", "Run", "UnfinishedCount"]
+__all__ = ["PlainRun", "Run", "Scoring", "UnfinishedCount"]
+
+
+class Scoring(ABC):
+    """How a search scores texts; a frozen dataclass, since equal ones share what is recorded of them.
+
+    Its states are named tuples of tensors, rows first. Each has `last` `[R, B]`, the tokens to read next, and `done`
+    `[R]` or `[R, B]`, whether a row, or each of its beams, has ended.
+    """
+
+    @abstractmethod
+    def begin(self, decoder: Decoder, padding: Tensor) -> Any:
+        """The state before the first token of texts `[R, beams, length]`, of which there is only `padding` yet."""
+
+    @abstractmethod
+    def select(
+        self, decoder: Decoder, hidden: Tensor, state: Any, position: Tensor, beams: int, first: bool
+    ) -> tuple[Any, Tensor | None]:
+        """The state after one more token, and its texts' parents: see `decoder.Select`."""
+
+    @abstractmethod
+    def texts(self, state: Any, *, cut: bool) -> Tensor:
+        """The best texts `[R, up to beams, length]`; with `cut`, those that haven't ended end now."""
 
 
 class UnfinishedCount:

@@ -16,7 +16,7 @@ from unembed_text.decoder.blocks import Encoder
 from unembed_text.decoder.decoder import Special
 from unembed_text.decoder.layers import autocast_like
 from unembed_text.decoder.network import Projection, T5Network
-from unembed_text.decoder.roughness import features
+from unembed_text.methods.closed.roughness import features
 
 __all__ = ["InversionNetwork", "Surrogate"]
 

@@ -18,11 +18,11 @@ from unembed.registry.opening import load_embedder
 from unembed.sources.passages import read_passages
 from unembed.training.recipe import Recipe
 from unembed_text.decoder.convert import migrate_names
-from unembed_text.decoder.roughness import roughened
 from unembed_text.decoder.sampling import corrupt, sample
 from unembed_text.embedders.local import LocalEmbedder
 from unembed_text.methods.closed.checkpoint import build_inverter, build_network, save_network
 from unembed_text.methods.closed.network import InversionNetwork
+from unembed_text.methods.closed.roughness import roughened
 from unembed_text.methods.closed.vocabulary import transfer_embeddings
 from unembed_text.methods.shapes import ClosedShape
 from unembed_text.sources.t5 import first_layers, read_t5

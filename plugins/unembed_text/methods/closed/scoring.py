@@ -10,8 +10,8 @@ from torch import Tensor
 from unembed_text.decoder.attention import logsumexp
 from unembed_text.decoder.beams import append_token, expand_beams
 from unembed_text.decoder.decoder import Decoder
+from unembed_text.decoder.runs import Scoring
 from unembed_text.decoder.sampling import PICKS, gumbel_noise
-from unembed_text.decoder.scoring import Scoring
 
 __all__ = ["TEMPERATURE", "LogProbability"]
 

@@ -15,7 +15,7 @@ from unembed_text import kernels
 from unembed_text.decoder.attention import logsumexp
 from unembed_text.decoder.beams import append_token, expand_beams, gather_beams
 from unembed_text.decoder.decoder import Decoder
-from unembed_text.decoder.scoring import Scoring
+from unembed_text.decoder.runs import Scoring
 
 __all__ = ["Greedy", "MeanLogProbability", "scoring_of"]
 

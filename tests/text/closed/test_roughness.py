@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from unembed_text.decoder.roughness import EXACT, LEAST, MOST, features, roughened
+from unembed_text.methods.closed.roughness import EXACT, LEAST, MOST, features, roughened
 
 
 @pytest.fixture(scope="module")

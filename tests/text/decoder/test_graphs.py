@@ -17,7 +17,7 @@ from unembed_text.decoder.beams import decode
 from unembed_text.decoder.convert import store_weights
 from unembed_text.decoder.decoder import Special
 from unembed_text.decoder.graphs import DecodeGraph, GraphRun, PlainRun, kept_graphs
-from unembed_text.decoder.scoring import Scoring
+from unembed_text.decoder.runs import Scoring
 from unembed_text.methods.closed.network import InversionNetwork
 from unembed_text.methods.closed.proposers import NetworkHypothesizer
 from unembed_text.methods.closed.scoring import LogProbability

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tests.text.test_network import T5
 from torch.nn import functional as F
 
 from unembed_text.decoder.decoder import Special
@@ -10,6 +9,17 @@ from unembed_text.methods.closed import surrogate as screening
 from unembed_text.methods.closed.edits import edits
 from unembed_text.methods.closed.network import InversionNetwork
 from unembed_text.methods.closed.surrogate import screened_edits
+
+T5 = {
+    "d_model": 32,
+    "d_kv": 8,
+    "d_ff": 48,
+    "num_layers": 2,
+    "num_decoder_layers": 2,
+    "num_heads": 4,
+    "vocab_size": 60,
+    "feed_forward_proj": "gated-gelu",
+}
 
 
 @pytest.fixture
