@@ -66,7 +66,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, visible: Ten
     if _has_cached_kernel(query) and bias.shape[2] == 1:
         if length == 1 and visible is None:
             return kernels.cached_attention.single_attention(query, key, value, bias)
-        return kernels.cached_attention.beam_attention(query, key, value, bias, visible)
+        of_beams: Tensor = kernels.cached_attention.beam_attention(query, key, value, bias, visible)
+        return of_beams
     if visible is not None:
         bias = bias.masked_fill(~visible[:, None], -1e9)
     if length == 1 and not query.is_cuda:  # for more queries plain products are faster on CPUs

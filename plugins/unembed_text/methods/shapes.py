@@ -24,7 +24,7 @@ class T5Shape(Config):
     relative_attention_num_buckets: int = Field(32, gt=0, le=65_536)
     relative_attention_max_distance: int = Field(128, gt=0, le=2**20)
     feed_forward_proj: Literal["relu", "gated-gelu"] = "relu"
-    layer_norm_epsilon: Literal[1e-6] = 1e-6
+    layer_norm_epsilon: Literal[1e-6] = 1e-6  # type: ignore[valid-type]  # pydantic compares numbers too
     dropout_rate: float = Field(0.1, ge=0, lt=1)
 
 

@@ -17,6 +17,7 @@ from unembed.inversion.inverter import Inverter
 from unembed.registry.opening import load_embedder
 from unembed.sources.passages import read_passages
 from unembed.training.recipe import Recipe
+from unembed_text.codecs.wordpiece import TextCodec
 from unembed_text.decoder.convert import migrate_names
 from unembed_text.decoder.sampling import corrupt, sample
 from unembed_text.embedders.local import LocalEmbedder
@@ -61,13 +62,15 @@ class TextRecipe(Recipe):
     reads_all = True
 
     network: InversionNetwork
+    embedder: LocalEmbedder
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = config = parse(TextRecipeConfig, dict(options), "[recipe]")
         torch.manual_seed(config.seed)
-        self.embedder = load_embedder(config.embedder, device=config.device)
-        if not isinstance(self.embedder, LocalEmbedder):
+        embedder = load_embedder(config.embedder, device=config.device)
+        if not isinstance(embedder, LocalEmbedder):
             raise ConfigError(f'{config.embedder!r} has no tokens to write here; use method = "vec2text" for it')
+        self.embedder = embedder
         # Hypotheses are much further off than half precision moves a vector.
         self.quick = self.embedder.halved() if self.embedder.device.type == "cuda" else self.embedder
         tokenizer = self.embedder.tokenizer
@@ -201,7 +204,7 @@ class TextRecipe(Recipe):
         return build_inverter(self.options.name, self.network, self.embedder, self.config["length"])
 
     def held_out(self) -> list[tuple[str, list[Any]]]:
-        codec = self.inverter().codec
+        codec = TextCodec(self.embedder.tokenizer, self.embedder.max_tokens)
         passages = [text for path in self.options.validation for text in read_passages(path)]
         lengths = [length for length in (8, 16, 32) if length <= self.windows.tops[-1]]
         return [
@@ -227,7 +230,8 @@ class TextRecipe(Recipe):
         read = len(signals) * self.config["positions"] * (3 if corrected else 1) + (tokens if corrected else 0)
         head = self.network.decoder.lm_head.weight.numel()
         write = (tokens + len(signals)) * (self.counts["decoder"] + head)
-        return 6.0 * (read * self.counts["encoder"] + write + tokens * self.counts["surrogate"])
+        operations: Tensor = 6.0 * (read * self.counts["encoder"] + write + tokens * self.counts["surrogate"])
+        return operations
 
 
 def _count(module: nn.Module) -> int:

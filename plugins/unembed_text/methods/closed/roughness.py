@@ -15,10 +15,10 @@ def roughened(vectors: Tensor, *, share: float, untold: float, generator: torch.
 
     Noise is the standard deviation of a value's error: 0 of those that are exact, NaN of about `untold` of all.
     """
-    drawn = {"device": vectors.device, "generator": generator}
-    how, known, much = torch.rand(3, len(vectors), 1, **drawn).unbind()
+    device = vectors.device
+    how, known, much = torch.rand(3, len(vectors), 1, device=device, generator=generator).unbind()
     sigma = LEAST * (MOST / LEAST) ** much
-    noisy = vectors + sigma * torch.randn(vectors.shape, **drawn)
+    noisy = vectors + sigma * torch.randn(vectors.shape, device=device, generator=generator)
     level = vectors.abs().amax(1, keepdim=True) / 127
     decimal = torch.where(much < 0.5, 1e-2, 1e-3)
     step = torch.where(how < share * ROUNDED / 2, level, decimal)

@@ -37,7 +37,7 @@ class PairHypothesizer(Hypothesizer):
 class Draft(Guess):
     """First guesses no longer than a corrector reads, where there are rounds to correct them in: less work."""
 
-    needs = ("guess", "draft")
+    needs = ("guess", "draft")  # type: ignore[assignment]  # as long as a move's may be
 
     def ask(self, state: State, parts: Parts, generator: torch.Generator) -> Asking:
         """See `Guess`."""

@@ -6,7 +6,7 @@ trainer makes them as it goes, for texts on which no step has been taken yet.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pydantic import Field
@@ -16,6 +16,7 @@ from unembed.config import parse
 from unembed.inversion.inverter import Inverter
 from unembed.sources.passages import read_passages
 from unembed.training.recipe import Recipe
+from unembed_text.codecs.t5 import T5Codec
 from unembed_text.decoder.sampling import sample
 from unembed_text.embedders.given import text_embedder
 from unembed_text.methods.vec2text.checkpoint import build_inverter, build_pair, save_pair
@@ -109,7 +110,7 @@ class PairRecipe(Recipe):
         return build_inverter(self.options.name, self.network, self.tokenizer, self.texts, self.options.tokens)
 
     def held_out(self) -> list[tuple[str, list[Any]]]:
-        codec = self.inverter().codec
+        codec = cast(T5Codec, self.inverter().codec)
         passages = [text for path in self.options.validation for text in read_passages(path)]
         longest = min(self.options.tokens - 1, codec.width)
         lengths = sorted({length for length in (8, 16, longest) if length <= longest})
@@ -134,4 +135,5 @@ class PairRecipe(Recipe):
         # Each half of a T5 has about half of its parameters; a hypothesis is about as long as its text.
         tokens = (signals != self.tokenizer.pad_token_id).sum()
         read = len(signals) * self.options.positions * (3 if corrected else 1) + (tokens if corrected else 0)
-        return 3.0 * (read + tokens + len(signals)) * self.parameters
+        operations: Tensor = 3.0 * (read + tokens + len(signals)) * self.parameters
+        return operations
