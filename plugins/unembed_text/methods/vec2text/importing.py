@@ -25,14 +25,16 @@ from unembed_text.sources.foreign_weights import fetch, read_config, read_weight
 
 __all__ = ["import_pair"]
 
-LAYER = "t5.encoder.block.0.layer."
+BLOCK = "encoder.blocks.0."
 # The tensors that a network's shape is read off.
 KNOWN = (
-    *(f"{LAYER}0.SelfAttention.{name}.weight" for name in ("relative_attention_bias", "q")),
-    *(f"{LAYER}1.DenseReluDense.{name}.weight" for name in ("wi", "wi_0")),
+    "encoder.position_bias.weight",
+    f"{BLOCK}attention.q_proj.weight",
+    f"{BLOCK}mlp.gate_proj.weight",
+    f"{BLOCK}mlp.fc1.weight",
     "decoder.token_embed.weight",
-    "target.enter.weight",
-    "target.leave.weight",
+    "target.fc1.weight",
+    "target.fc2.weight",
 )
 BUCKETS = 128  # T5's relative_attention_max_distance, which no tensor shows and no published T5 changes
 
@@ -146,9 +148,9 @@ def _shape(published: Published) -> dict[str, Any]:
     tensors = published.tensors
     try:
         bias = tensors["encoder.position_bias.weight"]
-        query = tensors["encoder.blocks.0.attention.q_proj.weight"]
-        gated = "encoder.blocks.0.mlp.gate_proj.weight" in tensors
-        wide = tensors["encoder.blocks.0.mlp.fc1.weight"]
+        query = tensors[f"{BLOCK}attention.q_proj.weight"]
+        gated = f"{BLOCK}mlp.gate_proj.weight" in tensors
+        wide = tensors[f"{BLOCK}mlp.fc1.weight"]
         embed, projected = tensors["decoder.token_embed.weight"], tensors["target.fc2.weight"]
     except KeyError as error:
         raise CheckpointError(f"{published.folder} isn't over a T5: it has no tensor {error}") from error
