@@ -158,7 +158,10 @@ class Bar:
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
-        """Take the bar off the terminal for a while."""
+        """Take the bar off the terminal for a while, if there is one."""
+        if self._bar.disable:
+            yield
+            return
         self._bar.stop()
         yield
         self._bar.start()

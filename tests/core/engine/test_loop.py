@@ -1,5 +1,7 @@
 """The loop against a literal, slow one over Python lists."""
 
+import inspect
+import re
 from dataclasses import replace
 
 import pytest
@@ -315,6 +317,13 @@ def test_search_generator_is_seeded() -> None:
     runs = [search(TARGETS, **BOX, parts=parts, effort=few(1, beam=2), seed=s) for s in (1, 1, 2)]
     assert torch.equal(runs[0].signals, runs[1].signals)
     assert not torch.equal(runs[0].signals, runs[2].signals)
+
+
+def test_search_takes_few_arguments_and_says_what_each_is() -> None:
+    names = list(inspect.signature(search).parameters)
+    assert len(names) <= 12
+    listed = re.findall(r"^- `(\w+)`:", inspect.getdoc(search), flags=re.M)
+    assert listed == names
 
 
 def test_search_of_nothing_is_refused() -> None:
