@@ -1,5 +1,6 @@
 """The output folder of a training: whose it is, one training at a time, a state that is whole, a log that fits it."""
 
+import errno
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 
 from unembed.checkpoints.files import checksum, refuse_foreign
-from unembed.errors import CheckpointError, InputError, OutputError, brief
+from unembed.errors import CheckpointError, InputError, OutputError, UnembedError, brief
 from unembed.training.config import TrainConfig
 
 __all__ = ["Output"]
@@ -35,6 +36,7 @@ KINDS = {"network": dict, "optimizer": dict, "step": int, "examples": int, "seco
 # What reading a damaged pickle may raise.
 DAMAGE = (ArithmeticError, AttributeError, EOFError, ImportError, LookupError, OSError, RuntimeError, TypeError,
           ValueError, pickle.UnpicklingError)  # fmt: skip
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 INSTEAD = "train anew in another folder, or begin from its checkpoint"
 
 
@@ -98,7 +100,7 @@ class Output:
             (self.folder / LOCK).touch()
         except OSError as error:
             raise InputError(f"can't write to output {brief(self.folder)}: {error.strerror}") from error
-        with self._locked():
+        with self._locked(), self._room():
             for path in self.folder.iterdir():
                 if TEMPORARY.fullmatch(path.name):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -106,6 +108,16 @@ class Output:
                 (self.folder / LOG).unlink(missing_ok=True)
                 self._write_record({"config": config.model_dump(mode="json"), "states": []})
             yield
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """Turn what a full or failing disk raises into OutputError."""
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, UnembedError) or error.errno not in FULL:
+                raise
+            raise OutputError(f"can't write to output {brief(self.folder)}: {error.strerror}") from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
