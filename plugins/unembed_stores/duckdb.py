@@ -18,7 +18,7 @@ _NOTE = "DuckDB compresses vectors: those of deleted rows may be in the file but
 
 def open_store(place: str, request: SourceRequest) -> SourceContents:
     """A .duckdb file, opened read-only; its tables are its collections."""
-    with reading(place, "DuckDB file", duckdb.Error), duckdb.connect(place, read_only=True) as database:
+    with reading(place, "DuckDB file", duckdb.Error), _connected(place) as database:
         query = "select schema_name, table_name from duckdb_tables() where not internal order by 1, 2"
         present = [(s, t) for s, t in database.execute(query).fetchall()]
         names = [table if schema == "main" else f"{schema}.{table}" for schema, table in present]
@@ -47,13 +47,18 @@ def open_store(place: str, request: SourceRequest) -> SourceContents:
     )
 
 
+def _connected(place: str) -> duckdb.DuckDBPyConnection:
+    """A read-only connection that keeps little of the file in memory."""
+    return duckdb.connect(place, read_only=True, config={"memory_limit": "256MB"})
+
+
 def _table(place: str, quoted: str, name: str, database: Any) -> Table:
     schema = database.sql(f"select * from {quoted} limit 0").to_arrow_table().schema
     count = database.execute(f"select count(*) from {quoted}").fetchall()[0][0]
 
     def batches(columns: Sequence[str], size: int) -> Iterator[Any]:
         tops = list(dict.fromkeys(column if column in schema.names else column.partition(".")[0] for column in columns))
-        with duckdb.connect(place, read_only=True) as own:
+        with _connected(place) as own:
             yield from own.sql(f"select {', '.join(map(named, tops))} from {quoted}").to_arrow_reader(size)
 
     return Table(place, "DuckDB file", schema, batches, count, name)

@@ -20,7 +20,7 @@ Take = Callable[[int, int], NDArray[np.float32]]
 
 def main(path: str, size: int) -> None:
     """Write everything."""
-    index = faiss.read_index(path)
+    index = _opened(path)
     kind, ids, take = _layers(index)
     note = "" if _is_exact(kind) else f"{kind} keeps approximations of its vectors: what comes back is near, not equal"
     text = f"{kind}\n{note}".encode()
@@ -31,6 +31,14 @@ def main(path: str, size: int) -> None:
         part = ids[first : first + len(vectors)]
         out.write(HEADER.pack(len(part), 0, 0) + part.astype("<i8").tobytes() + vectors.astype("<f4").tobytes())
     out.flush()
+
+
+def _opened(path: str) -> Any:
+    """The index, its vectors mapped from the file where its kind allows it."""
+    try:
+        return faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC)
+    except (AttributeError, RuntimeError):
+        return faiss.read_index(path)
 
 
 def _is_exact(kind: str) -> bool:

@@ -36,7 +36,6 @@ class Shell:
         return {}
 
 
-_MARK = object()
 _CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _EMPTY = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set, "EMPTY_TUPLE": tuple}
 _VALUES = {
@@ -59,9 +58,26 @@ def walk(data: bytes, what: str = "the pickle") -> Any:
         ) from error
 
 
+class _Stack(list[Any]):
+    """The machine's stack, and where its marks are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.marks: list[int] = []
+
+    def to_mark(self) -> list[Any]:
+        """Take everything after the last mark, and the mark."""
+        if not self.marks:
+            raise ValueError("a mark is missing")
+        at = self.marks.pop()
+        parts = self[at:]
+        del self[at:]
+        return parts
+
+
 def _walked(data: bytes) -> Any:
     file = BytesIO(data)
-    stack: list[Any] = []
+    stack = _Stack()
     memo: dict[int, Any] = {}
     while True:
         at = file.tell()
@@ -93,7 +109,7 @@ def _floats(data: bytes, at: int, file: BytesIO) -> list[float]:
     return found
 
 
-def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> None:
+def _step(name: str, argument: Any, stack: _Stack, memo: dict[int, Any]) -> None:
     if name in _VALUES:
         stack.append(argument)
     elif name in _CONSTANTS:
@@ -101,11 +117,13 @@ def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> N
     elif name in _EMPTY:
         stack.append(_EMPTY[name]())
     elif name == "MARK":
-        stack.append(_MARK)
+        stack.marks.append(len(stack))
     elif name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
         memo[len(memo) if name == "MEMOIZE" else argument] = stack[-1]
     elif name in ("GET", "BINGET", "LONG_BINGET"):
         stack.append(memo[argument])
+    elif name == "POP" and stack.marks and stack.marks[-1] == len(stack):
+        stack.marks.pop()
     elif name == "POP":
         stack.pop()
     elif name == "DUP":
@@ -114,26 +132,26 @@ def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> N
         _build(name, argument, stack)
 
 
-def _build(name: str, argument: Any, stack: list[Any]) -> None:
+def _build(name: str, argument: Any, stack: _Stack) -> None:
     """Opcodes that put values together."""
     if name in _TUPLES:
         parts = [stack.pop() for _ in range(_TUPLES[name])]
         stack.append(tuple(reversed(parts)))
     elif name in ("TUPLE", "LIST", "DICT", "FROZENSET", "POP_MARK"):
-        parts = _to_mark(stack)
+        parts = stack.to_mark()
         if name != "POP_MARK":
             stack.append(_together(name, parts))
     elif name == "APPEND":
         value = stack.pop()
         _extend(stack[-1], [value])
     elif name in ("APPENDS", "ADDITEMS"):
-        parts = _to_mark(stack)
+        parts = stack.to_mark()
         _extend(stack[-1], parts)
     elif name == "SETITEM":
         value, key = stack.pop(), stack.pop()
         _set(stack[-1], [key, value])
     elif name == "SETITEMS":
-        parts = _to_mark(stack)
+        parts = stack.to_mark()
         _set(stack[-1], parts)
     elif name == "GLOBAL":
         stack.append(Shell(str(argument).replace(" ", ".")))
@@ -153,17 +171,6 @@ def _build(name: str, argument: Any, stack: list[Any]) -> None:
         stack[-1].state = state
     else:
         raise ValueError(f"it uses {name}, which plain data doesn't need")
-
-
-def _to_mark(stack: list[Any]) -> list[Any]:
-    at = len(stack) - 1
-    while stack[at] is not _MARK:
-        at -= 1
-        if at < 0:
-            raise ValueError("a mark is missing")
-    parts = stack[at + 1 :]
-    del stack[at:]
-    return parts
 
 
 def _together(name: str, parts: list[Any]) -> Any:

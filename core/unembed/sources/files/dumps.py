@@ -25,7 +25,7 @@ _LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _TYPE = r"""(?:::[\w."]+(?:\([\d,\s]*\))?(?:\[\])*)?"""  # a cast, as in ::vector(384) or ::real[]
 _TOKEN = re.compile(
     rf"""\s*(?: [EeNn]?'((?:[^'\\]|\\.|'')*)'{_TYPE} | [Xx]'([0-9a-fA-F]*)' | 0x([0-9a-fA-F]+)
-    | ARRAY\s*(\[[^\]]*\]){_TYPE} | vec_f32\('([^']*)'\) | ([-+]?[\w.+-]+) )\s*([,)])""",
+    | ARRAY\s*(\[[^\]]*\]){_TYPE} | vec_f32\('([^']*)'\) | ([-+]?[\w.+-]+){_TYPE} )\s*([,)])""",
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 _LONGEST = 64_000_000
