@@ -84,7 +84,7 @@ def register_methods() -> list[Method]:
         Method(
             "flow",
             "image",
-            "a flow that paints the target, with a surrogate of the black box to correct and edit by",
+            "a flow that generates the target, with a surrogate of the black box to correct and edit by",
             _lazy(f"{flow}.checkpoint:open_checkpoint"),
             _lazy(f"{flow}.recipe:ImageRecipe"),
         )

@@ -18,6 +18,7 @@ from unembed_image.embedders.base import ImageEmbedder
 from unembed_image.methods.flow.edits import Edit
 from unembed_image.methods.flow.proposals import corrections, guesses
 from unembed_image.metrics import image_metrics
+from unembed_image.networks.convert import migrate_names
 from unembed_image.networks.denoiser import MULTIPLE
 from unembed_image.networks.network import ImageNetwork, Space
 
@@ -58,7 +59,7 @@ LEAST, MOST = 0.97, 0.8  # times at which the first and the last candidate of a 
 
 
 class Guess(Hypothesizer):
-    """Paintings of the target, each from other noise."""
+    """Images of the target, each denoised from noise of its own."""
 
     def __init__(self, network: ImageNetwork) -> None:
         self.network = network
@@ -68,7 +69,7 @@ class Guess(Hypothesizer):
 
 
 class Correct(Corrector):
-    """The hypothesis painted anew from little noise, then from more."""
+    """The hypothesis, made noisy and denoised again: a little for the first candidate, more for the next."""
 
     def __init__(self, network: ImageNetwork) -> None:
         self.network = network
@@ -127,7 +128,7 @@ def open_checkpoint(
 ) -> unembed.Inverter:
     """The inverter of a checkpoint folder; raises CheckpointError."""
     shape = network_config(ImageShape, manifest, folder).model_dump()
-    _, tensors = unembed.load_checkpoint(folder, manifest)
+    tensors = migrate_names(unembed.load_checkpoint(folder, manifest)[1])
     check_fit(lambda: ImageNetwork(**shape), tensors, folder)
     network = ImageNetwork(**shape)
     network.load_state_dict(tensors)

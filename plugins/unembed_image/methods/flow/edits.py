@@ -1,6 +1,6 @@
 """Small changes of an image and their best combination: how a search goes on where corrections stall.
 
-A student's gradient says less and less about the black box, the further a search has followed it. So the black box is
+A surrogate's gradient says less and less about the black box, the further a search has followed it. So the black box is
 asked about many small changes of one image, and as each answer is a whole vector, they tell what any combination of
 these changes would do, as long as changes are small: Gauss and Newton's method on differences (Cartis and Roberts
 2019), in the space that the changes span (the same 2023), damped (Levenberg 1944). Where a combination leads is asked
@@ -27,11 +27,11 @@ LIGHTEST, HEAVIEST = 0.05, 6.4  # damping, over the mean square of what a change
 
 
 class Edit(Editor):
-    """Changes that the student of the black box finds to matter, in random proportions, and sums of them.
+    """Changes that the surrogate of the black box finds to matter, in random proportions, and sums of them.
 
-    A change is the student's gradient of what the embedding still lacks, each value of it more or less by chance, less
-    what it has in common with those before it: gradients are much alike, and answers to what they share would drown
-    the rest. The first is the largest.
+    A change is the surrogate's gradient of what the embedding still lacks, each value of it more or less by chance,
+    less what it has in common with those before it: gradients are much alike, and answers to what they share would
+    drown the rest. The first is the largest.
     """
 
     def __init__(self, network: ImageNetwork) -> None:
@@ -52,7 +52,7 @@ class Edit(Editor):
         with torch.enable_grad():
             image = hypothesis.detach().requires_grad_()
             with halved(image):
-                said = network.coordinates(network.answers(image), target, log=True)
+                said = network.coordinates(network.predict(image), target, log=True)
             gradients = []
             for number in range(count):
                 weight = lacks * (1 + torch.randn(lacks.shape, device=lacks.device, generator=generator))

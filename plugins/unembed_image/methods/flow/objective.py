@@ -1,4 +1,4 @@
-"""The losses that an image inverter learns by: the painter's, and the student's on what the black box answered."""
+"""The losses that an image inverter learns by: the denoiser's, and the surrogate's on what the black box answered."""
 
 from dataclasses import dataclass, field
 
@@ -29,9 +29,9 @@ class Tally:
 
 
 class ImageObjective(nn.Module):
-    """The painter learns from photographs made noisy, the student from photographs or, in a correction, hypotheses.
+    """The denoiser learns from photographs made noisy, the surrogate from photographs or, in a correction, hypotheses.
 
-    The painter's loss is that of the flow's velocity (Lipman et al. 2023) for a network that predicts the image.
+    The denoiser's loss is that of the flow's velocity (Lipman et al. 2023) for a network that predicts the image.
     """
 
     def __init__(self, network: ImageNetwork) -> None:
@@ -43,18 +43,18 @@ class ImageObjective(nn.Module):
         self, target: Tensor, signals: Tensor, hypothesis: Tensor | None = None, embedding: Tensor | None = None
     ) -> Tensor:
         network = self.network
-        losses = {"paint": self._paint(target, signals)}
+        losses = {"denoise": self._denoise(target, signals)}
         if hypothesis is None or embedding is None:
-            losses["student"] = network.miss(network.answers(signals), target).mean()
+            losses["surrogate"] = network.loss(network.predict(signals), target).mean()
         else:
-            losses["student_painted"] = network.miss(network.answers(hypothesis), embedding).mean()
+            losses["surrogate_corrected"] = network.loss(network.predict(hypothesis), embedding).mean()
         for name, value in losses.items():
             self.tally.add(name, value)
         return torch.stack(list(losses.values())).sum()
 
-    def _paint(self, target: Tensor, signals: Tensor) -> Tensor:
+    def _denoise(self, target: Tensor, signals: Tensor) -> Tensor:
         time = (EARLY + torch.randn(len(signals), device=signals.device)).sigmoid()  # Esser et al. 2024
         image, wide = 2 * signals - 1, time[:, None, None, None]
         noisy = torch.lerp(torch.randn_like(image), image, wide)
-        gap = self.network.painter(noisy, time, self.network.scaled(target)) - image
+        gap = self.network.denoiser(noisy, time, self.network.normalize(target)) - image
         return (gap / (1 - wide).clamp_min(LAST)).pow(2).mean()

@@ -1,4 +1,4 @@
-"""Candidates of the network: images painted from noise, or anew from a hypothesis, steered by the student."""
+"""Candidates of the network: images denoised from pure noise, or again from a hypothesis, steered by the surrogate."""
 
 import torch
 from einops import repeat
@@ -12,19 +12,19 @@ from unembed_image.networks.network import ImageNetwork
 __all__ = ["corrections", "guesses", "halved", "smoothed", "unit"]
 
 AT_ONCE = {"cpu": 256, "cuda": 1024}  # images made at once
-GUESS_STEPS = 8  # paintings of a guess, each less noisy than the one before
-CORRECT_STEPS = 3  # the same of a correction
-NUDGES = 2  # steps by the student's gradient after each painting
+GUESS_STEPS = 8  # denoising steps of a guess
+CORRECT_STEPS = 3  # denoising steps of a correction
+NUDGES = 2  # steps along the surrogate's gradient after each denoising step
 STRIDE = 0.06  # RMS in pixels of the first of them, the levels going from −1 to 1
 
 
 def guesses(
     network: ImageNetwork, target: Tensor, count: int, generator: torch.Generator | None, steps: int = GUESS_STEPS
 ) -> Tensor:
-    """Images `[N, count, 3, size, size]` for targets `[N, D]`, each painted from other noise."""
+    """Images `[N, count, 3, size, size]` for targets `[N, D]`, each denoised from noise of its own."""
     begin = target.new_zeros(len(target), count)
     start = target.new_zeros(len(target), 3, network.size, network.size)
-    return _painted(network, target, start, None, begin, steps, generator)
+    return _denoised(network, target, start, None, begin, steps, generator)
 
 
 def corrections(
@@ -35,19 +35,19 @@ def corrections(
     begin: Tensor,
     generator: torch.Generator | None,
 ) -> Tensor:
-    """Images `[N, count, 3, size, size]`: the hypothesis made noisy, to times `begin` `[N, count]`, and painted anew.
+    """Images `[N, count, 3, size, size]`: the hypothesis made noisy, to times `begin` `[N, count]`, and denoised again.
 
-    The student is trusted for changes alone: what it says is shifted so that it is right about the hypothesis, whose
-    embedding is known (as Echeverría and Hemker 2005 align a coarse model). The painter sees to it that the image
+    The surrogate is trusted for changes alone: what it says is shifted so that it is right about the hypothesis, whose
+    embedding is known (as Echeverría and Hemker 2005 align a coarse model). The denoiser sees to it that the image
     remains one: gradients alone would find patterns that only the black box takes for the target.
     """
     with torch.no_grad(), halved(hypothesis):
-        shift = network.error(network.answers(hypothesis), embedding)
-    return _painted(network, target, hypothesis, shift, begin, CORRECT_STEPS, generator)
+        shift = network.residual(network.predict(hypothesis), embedding)
+    return _denoised(network, target, hypothesis, shift, begin, CORRECT_STEPS, generator)
 
 
 @torch.no_grad()
-def _painted(
+def _denoised(
     network: ImageNetwork,
     target: Tensor,
     start: Tensor,
@@ -79,12 +79,12 @@ def _flow(
     noise: Tensor,
     steps: int,
 ) -> Tensor:
-    """Euler's method along the flow; where it leads is nudged by the student at each step (He et al. 2024)."""
-    wanted, now = network.scaled(target), begin
+    """Euler's method along the flow; where it leads is nudged by the surrogate at each step (He et al. 2024)."""
+    wanted, now = network.normalize(target), begin
     x = _wide(now) * (2 * start - 1) + (1 - _wide(now)) * noise
     for step in range(steps):
         with halved(x):
-            clean = network.painter(x, now, wanted).clamp(-1, 1)
+            clean = network.denoiser(x, now, wanted).clamp(-1, 1)
         clean = _nudged(network, clean, target, shift, 1 - step / steps)
         then = begin + (1 - begin) * (step + 1) / steps
         x = x + _wide((then - now) / (1 - now).clamp_min(1e-6)) * (clean - x)
@@ -97,8 +97,8 @@ def _nudged(network: ImageNetwork, clean: Tensor, target: Tensor, shift: Tensor 
         with torch.enable_grad():
             clean = clean.requires_grad_()
             with halved(clean):
-                said = network.answers((clean + 1) / 2)
-            missed = network.miss(said if shift is None else said + shift, target).sum()
+                said = network.predict((clean + 1) / 2)
+            missed = network.loss(said if shift is None else said + shift, target).sum()
             (gradient,) = torch.autograd.grad(missed, clean)
         stride = strength * (1 - step / NUDGES) * STRIDE
         clean = (clean.detach() - stride * unit(smoothed(gradient.float()))).clamp(-1, 1)

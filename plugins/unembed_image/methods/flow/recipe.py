@@ -1,4 +1,4 @@
-"""Training an image inverter: pictures from folders or parquet files, and the network that learns to paint them."""
+"""Training an image inverter: pictures from folders or parquet files, and the network that learns to make them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,10 +39,10 @@ class ImageRecipeConfig(Config):
     validation: list[Path] = Field(min_length=1)
     held_out: int = Field(64, gt=0, le=1_000_000, description="validation images measured during training")
     size: int = Field(64, ge=16, le=4_096, description="side of a signal in pixels")
-    width: int = Field(384, ge=64, le=65_536, multiple_of=64, description="the painter's, in its inner layers")
-    depth: int = Field(10, gt=0, le=1_000, description="of the painter's inner layers")
+    width: int = Field(384, ge=64, le=65_536, multiple_of=64, description="the denoiser's, in its inner layers")
+    depth: int = Field(10, gt=0, le=1_000, description="of the denoiser's inner layers")
     channels: int = Field(
-        40, gt=0, le=4_096, description="the student's at full resolution; up to 8 times as many at lower ones"
+        40, gt=0, le=4_096, description="the surrogate's at full resolution; up to 8 times as many at lower ones"
     )
     space: Space = Field("plain", description="`log` for class probabilities")
     independent: str | None = Field(None, description="another embedder, by which results are measured too")
@@ -70,7 +70,9 @@ class ImageRecipe(Recipe):
         self.inner = ImageNetwork(**self.config)
         self.work = _work(self.inner)
         self.network = ImageObjective(self.inner).to(config.device)
-        self.inner.meet(self.embed(self._drawn(min(MET, len(self.images)), torch.Generator().manual_seed(config.seed))))
+        self.inner.fit_normalizer(
+            self.embed(self._drawn(min(MET, len(self.images)), torch.Generator().manual_seed(config.seed)))
+        )
 
     def batches(self, count: int, generator: torch.Generator) -> list[Tensor]:
         return [self._drawn(self.options.batch, generator) for _ in range(count)]
@@ -97,14 +99,14 @@ class ImageRecipe(Recipe):
         generator: torch.Generator,
     ) -> Tensor:
         if hypothesis is None or embedding is None:
-            # As sharp as guesses are, and as soft as what the student is asked about on the way to them.
+            # As sharp as guesses are, and as soft as what the surrogate is asked about on the way to them.
             steps = int(torch.randint(1, 5, (), device=target.device, generator=generator))
             return guesses(self.inner, target, 1, generator, steps)[:, 0]
         half = len(target) // 2
         begin = torch.rand(len(target), 1, device=target.device, generator=generator)
         rows = (x[:half] for x in (target, hypothesis, embedding, begin))
         made = corrections(self.inner, *rows, generator)[:, 0] if half else hypothesis[:0]
-        # The others go towards the photograph: the student learns what lies on the way that corrections should take.
+        # The others go towards the photograph: the surrogate learns what lies on the way that corrections should take.
         return torch.cat([made, levels(torch.lerp(hypothesis, signals, begin[..., None, None])[half:])])
 
     def compile(self) -> None:
@@ -134,11 +136,11 @@ class ImageRecipe(Recipe):
 
 
 def _work(network: ImageNetwork) -> tuple[int, int]:
-    """Operations of a painting and of a student's answer."""
+    """Operations of a denoising step and of a surrogate's prediction."""
     found, image = [], torch.zeros(1, 3, network.size, network.size)
     for call in (
-        lambda: network.painter(image, torch.zeros(1), torch.zeros(1, network.dimension)),
-        lambda: network.student(image),
+        lambda: network.denoiser(image, torch.zeros(1), torch.zeros(1, network.dimension)),
+        lambda: network.surrogate(image),
     ):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             call()

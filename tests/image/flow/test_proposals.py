@@ -1,4 +1,4 @@
-"""Candidates: images that differ; corrections keep to the hypothesis and climb where the student is right."""
+"""Candidates: images that differ; corrections keep to the hypothesis and climb where the surrogate is right."""
 
 import pytest
 import torch
@@ -43,31 +43,31 @@ def test_corrections_leave_what_they_are_given_and_no_gradients() -> None:
 
 
 def perfect(made: ImageNetwork, monkeypatch) -> None:
-    """A painter that knows the image: what it is given without the noise, which is little."""
-    monkeypatch.setattr(made.painter, "forward", lambda noisy, time, target: noisy / time[:, None, None, None])
+    """A denoiser that knows the image: what it is given without the noise, which is little."""
+    monkeypatch.setattr(made.denoiser, "forward", lambda noisy, time, target: noisy / time[:, None, None, None])
 
 
 @pytest.mark.parametrize("space", ["plain", "log"])
-def test_corrections_climb_when_the_student_is_the_black_box_but_for_a_shift(space, monkeypatch) -> None:
+def test_corrections_climb_when_the_surrogate_is_the_black_box_but_for_a_shift(space, monkeypatch) -> None:
     """What it says is off by a constant, which the known embedding of the hypothesis corrects."""
     made, off = network(space=space), torch.randn(8, generator=DRAW)
     perfect(made, monkeypatch)
 
     def embed(images: torch.Tensor) -> torch.Tensor:
-        shifted = (made.answers(images) + 0.3 * off).detach()
+        shifted = (made.predict(images) + 0.3 * off).detach()
         return shifted.softmax(-1) if space == "log" else F.normalize(shifted, dim=-1)
 
     target, start = embed(SIGNALS), torch.full_like(SIGNALS, 0.5)
     begin = torch.full((3, 1), 0.999)
     found = corrections(made, target, start, embed(start), begin, seeded(0))[:, 0]
     place = {True: lambda x: x.log(), False: lambda x: x}[space == "log"]
-    before, after = (made.miss(place(embed(images)), target) for images in (start, found))
+    before, after = (made.loss(place(embed(images)), target) for images in (start, found))
     assert (after < before).all()
 
 
 def test_a_guess_follows_the_flow(monkeypatch) -> None:
-    """Whatever the noise, it ends at what the painter paints, but for the student's nudges."""
+    """Whatever the noise, it ends at what the denoiser returns, but for the surrogate's nudges."""
     made = network()
-    monkeypatch.setattr(made.painter, "forward", lambda noisy, time, target: torch.full_like(noisy, 0.5))
+    monkeypatch.setattr(made.denoiser, "forward", lambda noisy, time, target: torch.full_like(noisy, 0.5))
     found = guesses(made, TARGET, 2, seeded(0))
     assert (found - 0.75).abs().mean() < 0.05

@@ -18,7 +18,7 @@ PLACES = ("embedder", "train", "validation")
 
 @pytest.fixture(scope="module")
 def table(photos, clip_folder, request):
-    found = read_toml(request.path.with_name("toy.toml"))["recipe"]
+    found = read_toml(request.path.parents[1] / "toy.toml")["recipe"]
     places = {"embedder": f"clip:{clip_folder}", "train": [str(photos)], "validation": [str(photos)]}
     return {**found, **places}
 
@@ -48,7 +48,7 @@ def test_training_for_probabilities_conforms(table) -> None:
 
 @pytest.mark.slow
 def test_training_goes_on_exactly(table, tmp_path, request) -> None:
-    """The student's state is saved with the painter's."""
+    """The surrogate's state is saved with the denoiser's."""
     from unembed.training import train
 
     def run(name: str, *more: str, resume: bool = False) -> dict[str, torch.Tensor]:
@@ -62,13 +62,13 @@ def test_training_goes_on_exactly(table, tmp_path, request) -> None:
             "evaluate_steps=0",
             f"output={tmp_path / name}",
         ]
-        train(request.path.with_name("toy.toml"), overrides=[*changes, *more], resume=resume)
+        train((request.path.parents[1] / "toy.toml"), overrides=[*changes, *more], resume=resume)
         return torch.load(tmp_path / name / "state.pt", weights_only=True)["network"]
 
     whole = run("whole")
     stopped = run("parts", "max_seconds=0")
     resumed = run("parts", resume=True)
-    assert any("student" in name for name in whole) and whole.keys() == resumed.keys()
+    assert any("surrogate" in name for name in whole) and whole.keys() == resumed.keys()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert not all(torch.equal(whole[name], stopped[name]) for name in whole)
 

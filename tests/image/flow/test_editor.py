@@ -45,7 +45,7 @@ def test_edits_have_little_in_common() -> None:
 
 @pytest.mark.parametrize("space", ["plain", "log"])
 def test_combined_edits_reach_what_no_edit_does(space) -> None:
-    """A black box that is all but linear, of which the student knows nothing."""
+    """A black box that is all but linear, of which the surrogate knows nothing."""
     edit = editor(space, 6)
     draw = torch.Generator().manual_seed(2)
     matrix = torch.randn(6, 3 * 16 * 16, generator=draw) / 16
@@ -56,7 +56,7 @@ def test_combined_edits_reach_what_no_edit_does(space) -> None:
         return said.softmax(1) if space == "log" else said
 
     def missed(images):
-        return edit.network.miss(embed(images).log() if space == "log" else embed(images), embed(there[None]))
+        return edit.network.loss(embed(images).log() if space == "log" else embed(images), embed(there[None]))
 
     target, before = embed(there[None]), embed(start[None])
     edits = edit.correct(target, start[None], before, 24, draw)
@@ -74,7 +74,7 @@ def test_combined_edits_reach_what_no_edit_does(space) -> None:
 
 
 def test_a_search_over_edits_finds_a_colour() -> None:
-    """A black box that sees only the mean colour, and a painter that knows nothing: edits alone come there."""
+    """A black box that sees only the mean colour, and a denoiser that knows nothing: edits alone come there."""
     edit = editor(dimension=3)
     target = torch.tensor([[0.3, -0.2, -0.1]])
     grey = torch.full((1, 1, 3, 16, 16), 0.5) + torch.tensor([-0.05, 0.02, 0.02])[:, None, None]

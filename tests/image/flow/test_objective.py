@@ -1,4 +1,4 @@
-"""The losses together: every parameter learns, the painter and the student each from their own."""
+"""The losses together: every parameter learns, the denoiser and the surrogate each from their own."""
 
 import pytest
 import torch
@@ -26,31 +26,31 @@ def test_every_parameter_learns(half, rows) -> None:
 
 
 @pytest.mark.parametrize(("rows", "seen"), [(2, 0), (4, 2)], ids=["photographs", "hypotheses"])
-def test_the_student_learns_from_what_the_black_box_was_asked_about(rows, seen) -> None:
+def test_the_surrogate_learns_from_what_the_black_box_was_asked_about(rows, seen) -> None:
     made = objective()
     made(*CORRECTION[:rows]).backward()
-    student = made.network.student
-    found = [p.grad.clone() for p in student.parameters()]
+    surrogate = made.network.surrogate
+    found = [p.grad.clone() for p in surrogate.parameters()]
     made.zero_grad()
     images, answers = ((SIGNALS, TARGET), (SIGNALS.flip(0), TARGET.flip(0)))[seen // 2]
-    made.network.miss(made.network.answers(images), answers).mean().backward()
-    assert all(torch.allclose(a, p.grad, atol=1e-5) for a, p in zip(found, student.parameters(), strict=True))
+    made.network.loss(made.network.predict(images), answers).mean().backward()
+    assert all(torch.allclose(a, p.grad, atol=1e-5) for a, p in zip(found, surrogate.parameters(), strict=True))
 
 
-def test_a_painter_that_paints_the_photograph_has_no_loss(monkeypatch) -> None:
+def test_a_denoiser_that_returns_the_photograph_has_no_loss(monkeypatch) -> None:
     made = objective()
-    monkeypatch.setattr(made.network.painter, "forward", lambda noisy, time, target: 2 * SIGNALS - 1)
+    monkeypatch.setattr(made.network.denoiser, "forward", lambda noisy, time, target: 2 * SIGNALS - 1)
     made(TARGET, SIGNALS)
-    assert made.tally.read()["paint"] == 0
-    monkeypatch.setattr(made.network.painter, "forward", lambda noisy, time, target: noisy)
+    assert made.tally.read()["denoise"] == 0
+    monkeypatch.setattr(made.network.denoiser, "forward", lambda noisy, time, target: noisy)
     torch.manual_seed(0)
     made(TARGET, SIGNALS)  # noisy − image is the noise's share times (noise − image)
-    assert made.tally.read()["paint"] == pytest.approx(4 / 3, abs=0.1)  # the variances of both: 1 and 1/3
+    assert made.tally.read()["denoise"] == pytest.approx(4 / 3, abs=0.1)  # the variances of both: 1 and 1/3
 
 
 def test_the_parts_of_the_loss_are_told_once() -> None:
     made = objective()
     total = made(*CORRECTION).item()
     told = made.tally.read()
-    assert set(told) == {"paint", "student_painted"}
+    assert set(told) == {"denoise", "surrogate_corrected"}
     assert sum(told.values()) == pytest.approx(total, rel=1e-5) and made.tally.read() == {}
