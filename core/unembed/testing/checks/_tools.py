@@ -1,6 +1,7 @@
 """What several checks share: comparing, refusing, the states of a search, and the spy on a black box."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -8,9 +9,13 @@ import torch
 from torch import Tensor
 
 from unembed.contract.embedder import Embedder
+from unembed.engine.effort import Effort
+from unembed.engine.moves import Move
 from unembed.inversion.inverter import Inverter
 
-__all__ = ["Spy", "close", "corrections", "equal", "generator", "guesses", "refused", "state"]
+__all__ = ["Spy", "close", "corrections", "equal", "generator", "guesses", "light", "refused", "state"]
+
+FEW = 4  # candidates that a move asks for in a check
 
 
 class Spy:
@@ -45,6 +50,25 @@ class Spy:
 def generator(inverter: Inverter) -> torch.Generator:
     """Randomness as the loop gives it: the same at every call."""
     return torch.Generator(inverter.embedder.device).manual_seed(11)
+
+
+def light(inverter: Inverter, effort: str) -> Effort:
+    """A named effort whose moves ask for four candidates at most: checks look at which move asks what, not how much."""
+    found = inverter.settings(effort)
+    return replace(found, start=_light(found.start), moves=tuple(map(_light, found.moves)))
+
+
+def _light(move: Move) -> Move:
+    if not is_dataclass(move):
+        return move
+    fewer: dict[str, Any] = {}
+    for name in {field.name for field in fields(move)}:
+        value = getattr(move, name)
+        if isinstance(value, Move):
+            fewer[name] = _light(value)
+        elif name in ("count", "combinations") and isinstance(value, int):
+            fewer[name] = min(value, FEW)
+    return replace(move, **fewer)
 
 
 def guesses(inverter: Inverter, objects: Sequence[Any], count: int) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from unembed.engine.loop import search
 from unembed.errors import InputError
 from unembed.inversion.inverter import Inverter
-from unembed.testing.checks._tools import Spy, close, equal, refused
+from unembed.testing.checks._tools import Spy, close, equal, light, refused
 from unembed.testing.checks.embedder import (
     embedder_counts_its_queries,
     embedder_treats_a_row_alone_as_in_a_batch,
@@ -39,7 +39,7 @@ _PARTS = (
 def inverter_asks_without_gradients(inverter: Inverter, objects: Objects) -> None:
     """The embedder is a black box: nothing is ever differentiated through it."""
     with torch.enable_grad(), Spy(inverter.embedder) as spy:
-        found = inverter.invert(inverter.embed(objects), steps=1, beam=2)
+        found = inverter.invert(inverter.embed(objects), effort=light(inverter, "medium"), steps=1, beam=2)
     assert not spy.gradients, "the embedder was asked with gradients on"
     assert not found.embeddings.requires_grad, "the embeddings of a result carry gradients"
 
@@ -47,11 +47,11 @@ def inverter_asks_without_gradients(inverter: Inverter, objects: Objects) -> Non
 @check(inverter_asks_without_gradients, embedder_counts_its_queries)
 def inverter_counts_every_query(inverter: Inverter, objects: Objects) -> None:
     """Only the loop asks the embedder, edits included: what reaches it is what `queries` reports."""
-    for effort in ("medium", "high"):
-        for vector in inverter.embed(objects):
+    for effort, few in (("medium", objects), ("high", objects[:1])):
+        for vector in inverter.embed(few):
             before = inverter.embedder.queries
             with Spy(inverter.embedder) as spy:
-                found = inverter.invert(vector, effort=effort, steps=2, beam=2, max_queries=60)
+                found = inverter.invert(vector, effort=light(inverter, effort), steps=2, beam=2, max_queries=40)
             equal(int(found.queries[0]), len(spy.rows), "the queries reported, and those that reached the embedder")
             equal(inverter.embedder.queries - before, len(spy.rows), "the queries counted, and those that reached it")
 
@@ -63,7 +63,7 @@ def inverter_keeps_to_its_budget(inverter: Inverter, objects: Objects) -> None:
     for effort in inverter.efforts:
         for most in (1, 4):
             with Spy(inverter.embedder) as spy:
-                found = inverter.invert(vector, effort=effort, steps=2, max_queries=most)
+                found = inverter.invert(vector, effort=light(inverter, effort), steps=2, max_queries=most)
             assert len(spy.rows) <= most, f"{len(spy.rows)} queries at effort {effort!r} where {most} were allowed"
             equal(int(found.queries[0]), len(spy.rows), "the queries reported, and those that reached the embedder")
 
@@ -72,17 +72,14 @@ def inverter_keeps_to_its_budget(inverter: Inverter, objects: Objects) -> None:
 def inverter_embeds_a_signal_once(inverter: Inverter, objects: Objects) -> None:
     """A signal that a target has met is never embedded for it again, whichever move asks: at effort `high` too."""
     embedder = inverter.embedder
-    vectors = inverter.embed(objects)
-    medium = inverter.settings("medium", steps=3, beam=3)
-    high = inverter.settings("high", steps=2, beam=2, max_queries=60)  # of one target: large black boxes take long
-    for effort, targets in ((medium, vectors), (high, vectors[:1])):
-        for vector in targets:
+    for effort, few in (("medium", objects), ("high", objects[:1])):
+        for vector in inverter.embed(few):
             with Spy(embedder) as spy:
                 search(
                     vector[None],
                     embed=embedder.embed,
                     parts=inverter.parts,
-                    effort=effort,
+                    effort=light(inverter, effort).override(steps=2, beam=2, max_queries=40),
                     similarity=embedder.similarity,
                 )
             rows = torch.stack(spy.rows)
@@ -92,7 +89,7 @@ def inverter_embeds_a_signal_once(inverter: Inverter, objects: Objects) -> None:
 @check(*_PARTS)
 def inverter_works_with_no_steps(inverter: Inverter, objects: Objects) -> None:
     """`steps=0` is the hypothesizer alone: one object a vector, no step taken."""
-    found = inverter.invert(inverter.embed(objects), steps=0, beam=2)
+    found = inverter.invert(inverter.embed(objects), effort=light(inverter, "medium"), steps=0, beam=2)
     equal(len(found.objects), len(objects), "the objects recovered")
     equal(found.steps.tolist(), [0] * len(objects), "the steps taken")
 
@@ -100,7 +97,9 @@ def inverter_works_with_no_steps(inverter: Inverter, objects: Objects) -> None:
 @check(*_PARTS)
 def inverter_never_gets_worse_with_more_steps(inverter: Inverter, objects: Objects) -> None:
     """The best similarity of a target never falls from one step to the next."""
-    trace = inverter.invert(inverter.embed(objects), steps=2, beam=2, trace=True).trace
+    trace = inverter.invert(
+        inverter.embed(objects), effort=light(inverter, "medium"), steps=2, beam=2, trace=True
+    ).trace
     assert trace is not None, "there is no trace"
     for before, after in pairwise(trace):
         assert (after.similarity >= before.similarity).all(), "a step lowered a target's best similarity"
@@ -109,9 +108,9 @@ def inverter_never_gets_worse_with_more_steps(inverter: Inverter, objects: Objec
 @check(*_PARTS, corrector_repeats_itself_under_a_seed)
 def inverter_repeats_itself_under_a_seed(inverter: Inverter, objects: Objects) -> None:
     """One seed gives one result, with edits too."""
-    vectors = inverter.embed(objects)
+    vectors = inverter.embed(objects[:2])
     for effort in ("medium", "high"):
-        a, b = (inverter.invert(vectors, effort=effort, steps=1, beam=2, seed=5) for _ in range(2))
+        a, b = (inverter.invert(vectors, effort=light(inverter, effort), steps=1, beam=2, seed=5) for _ in range(2))
         assert torch.equal(a.signals, b.signals), f"two inversions under one seed differ at effort {effort!r}"
 
 
@@ -119,7 +118,7 @@ def inverter_repeats_itself_under_a_seed(inverter: Inverter, objects: Objects) -
 def inverter_reports_the_similarity_of_what_it_returns(inverter: Inverter, objects: Objects) -> None:
     """The similarity of a result is that of the object returned, embedded anew."""
     vectors = inverter.embed(objects)
-    found = inverter.invert(vectors, steps=1, beam=2)
+    found = inverter.invert(vectors, effort=light(inverter, "medium"), steps=1, beam=2)
     measured = inverter.embedder.similarity(vectors, inverter.embed(found.objects))
     close(found.similarity, measured, "the reported similarity and that of the objects returned")
 
