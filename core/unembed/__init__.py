@@ -5,7 +5,7 @@ Importing it imports nothing else; a name is loaded when it is first used.
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from unembed.version import __version__
 
 if TYPE_CHECKING:
     from unembed.checkpoints.fingerprint import fingerprint

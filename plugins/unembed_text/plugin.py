@@ -6,7 +6,8 @@ from pathlib import Path
 from unembed.registry.hooks import hookimpl
 from unembed.registry.lazy import lazy
 from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Method, Modality
-from unembed_text.methods.vec2text.published import PAIRS, pair_folder
+from unembed_text.methods.vec2text.fetching import pair_folder
+from unembed_text.methods.vec2text.published import PAIRS
 
 WEIGHTS = Path(__file__).parent / "weights"
 GTR = "sentence-transformers/gtr-t5-base"

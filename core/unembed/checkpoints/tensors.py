@@ -10,12 +10,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from unembed import __version__
 from unembed.checkpoints import files as on_disk
 from unembed.checkpoints import self_test
 from unembed.checkpoints.fingerprint import fingerprint
 from unembed.checkpoints.manifest import Manifest, Storage, TensorEntry, manifest_json, read_manifest
 from unembed.errors import CheckpointError, OutputError, brief
+from unembed.version import __version__
 
 if TYPE_CHECKING:
     from unembed.inversion.inverter import Inverter

@@ -10,7 +10,6 @@ import warnings
 
 import click
 
-from unembed import __version__
 from unembed.cli.calibrate import calibrate
 from unembed.cli.check import check
 from unembed.cli.evaluate import evaluate
@@ -27,6 +26,7 @@ from unembed.errors import (
     UnembedError,
     UnknownNameError,
 )
+from unembed.version import __version__
 
 __all__ = ["main", "root"]
 

@@ -1,6 +1,5 @@
 """Names in public use: vec2text's words for embedders, and published pairs."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from unembed.errors import InputError
 
-__all__ = ["PAIRS", "Pair", "embedder_name", "is_embedder_name", "pair_folder"]
+__all__ = ["PAIRS", "Pair", "embedder_name", "is_embedder_name"]
 
 # vec2text's embedder → our kind of embedder, its hub id, its options. vec2text takes a pooler's output where a
 # model has one and averages the states where it has none.
@@ -79,25 +78,3 @@ def embedder_name(config: Mapping[str, Any], given: str | None, *, tokens: int, 
     kind, source, options = EMBEDDERS[named]
     source = source if given is None else str(Path(given).expanduser().resolve()) if Path(given).is_dir() else given
     return f"{kind}:{source}?" + "&".join(filter(None, [options, f"max_tokens={tokens}"]))
-
-
-def pair_folder(pair: Pair) -> Path:
-    """The checkpoint of a published pair, imported on first use into the cache.
-
-    The cache is `UNEMBED_CACHE`, else `~/.cache/unembed`. Raises InputError when the hub can't be reached.
-    """
-    import torch
-
-    from unembed_text.methods.vec2text.importing import import_pair
-
-    folder = Path(os.environ.get("UNEMBED_CACHE", "~/.cache/unembed")).expanduser() / "vec2text" / pair.name
-    if not (folder / "manifest.json").is_file():
-        try:
-            import_pair(pair.inversion, pair.corrector, folder, device=torch.device("cpu"))
-        except InputError as error:
-            raise InputError(
-                f"{pair.name!r} is imported on first use from the hub: {pair.inversion} and {pair.corrector}, and "
-                f"their embedder; {error}. With copies of them: unembed import-vec2text --inversion DIR --corrector "
-                f"DIR --embedder DIR OUT, then --inverter OUT"
-            ) from error
-    return folder

@@ -1,7 +1,7 @@
 """Texts unlike any that the bundled inverter was trained on, to see how far it falls: one a line on standard output.
 
-    python tests/benchmarks/unlike.py code > code.txt    # the standard library of the Python that runs this
-    python tests/benchmarks/unlike.py salad > salad.txt  # the embedder's own words, in no order
+    python tests/benchmarks/texts/unlike.py code > code.txt    # the standard library of the Python that runs this
+    python tests/benchmarks/texts/unlike.py salad > salad.txt  # the embedder's own words, in no order
     unembed evaluate --data code.txt --samples 512 --max-tokens 16 --effort max
 
 Without an argument a few of each are shown.
