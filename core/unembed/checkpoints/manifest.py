@@ -147,6 +147,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def manifest_json(manifest: Manifest) -> str:
+    """A manifest as the text of its file."""
     return json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n"
 
 

@@ -154,6 +154,7 @@ def _clash(info: PluginInfo, others: tuple[PluginInfo, ...]) -> PluginError | No
 
 
 def several(kind: str, name: str, owners: Sequence[PluginInfo]) -> PluginError:
+    """The error to raise when more than one plugin offers a name."""
     named = " and ".join(f"{owner.distribution} ({owner.name})" for owner in owners)
     both = "both " if len(owners) == 2 else ""
     return PluginError(f"{KINDS[kind]} {name!r} is offered by {both}{named}; uninstall all but one of them")
@@ -177,6 +178,7 @@ def offered(kind: str, name: str) -> Any:
 
 
 def unknown(kind: str, name: str, more: str) -> Exception:
+    """The error to raise for a name that no plugin offers; it lists the known ones."""
     for info in plugins():
         if info.error is not None and info.name == name.partition(":")[0]:
             error = PluginError(f"plugin {info.name!r} of {info.distribution} failed to load: {info.error}")

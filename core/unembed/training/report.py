@@ -28,6 +28,7 @@ class Report:
         self.writer = SummaryWriter(folder / "tensorboard", purge_step=begun + 1 if begun else None)
 
     def __call__(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        """Add a row to log.jsonl and TensorBoard; raises OutputError when it can't be written."""
         # A sample that is no text, as an image, is named by its kind.
         row = json.dumps({"kind": kind, "step": step, **values}, default=str)
         try:
