@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 the work failed, 2 the arguments or the input were wrong, 130 interrupted.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -98,7 +99,19 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
+        if (
+            isinstance(error, OSError)
+            and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            and not error.filename
+        ):
+            return _lost_output(error)
         return _say(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1)
+
+
+def _lost_output(error: OSError) -> int:
+    """What was printed went to a full disk; the interpreter must not try again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _say(f"can't write to standard output: {error.strerror}", 1)
 
 
 def _say(message: str, code: int) -> int:

@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from unembed.engine.loop import Step
     from unembed.inversion.inverter import Inverter
 
-__all__ = ["Bar", "Searching", "announce", "json_lines", "metered", "progress", "read_inputs", "search_options"]
+__all__ = ["Bar", "Searching", "announce", "metered", "progress", "read_inputs", "search_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -186,26 +184,3 @@ def progress(what: str, steps: int) -> Iterator[Bar]:
         *columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal
     ) as bar:
         yield Bar(bar, what, steps)
-
-
-@contextmanager
-def json_lines(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Write objects as JSON lines: to standard output, or to `path`, which appears when all is written.
-
-    Each line is flushed, so that what is done can be read, and outlives the process.
-    """
-    if path is None:
-        yield lambda row: click.echo(json.dumps(row, ensure_ascii=False))
-        return
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise InputError(f"can't write {path}: {error.strerror}") from error
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            yield lambda row: print(json.dumps(row, ensure_ascii=False), file=file, flush=True)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
