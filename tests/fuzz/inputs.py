@@ -13,7 +13,22 @@ import numpy as np
 
 TOY = ["--inverter", "toy", "--steps", "1"]
 LONG = "x" * 300
-HUGE = ["0", "-1", "1e400", "nan", "inf", "", " ", "9" * 30, "18446744073709551616", "-9" * 20, "0x10", "1,5", "ten", "٣"]
+HUGE = [
+    "0",
+    "-1",
+    "1e400",
+    "nan",
+    "inf",
+    "",
+    " ",
+    "9" * 30,
+    "18446744073709551616",
+    "-9" * 20,
+    "0x10",
+    "1,5",
+    "ten",
+    "٣",
+]
 NAMES = [
     "", ".", "/", "..", LONG, "a/" * 3000, "no/such/thing", "toy/", "~nobody/x", "a\nb", "caf\udce9", "\u202e", "🦊",
     "http://127.0.0.1:x/v1#m", "http://[::1/v1#m", "file:///etc", "st:/missing", "hf:/missing", "nobody/nothing\x00",
@@ -86,7 +101,9 @@ def damaged(folder: Path, draw: random.Random) -> list[str]:
 def misnamed(folder: Path, draw: random.Random) -> list[str]:
     """A sound file under the name of another kind."""
     path = write(folder, draw.choice(ENDINGS), array(draw))
-    other = path.with_name(f"w{draw.choice([*ENDINGS, '.sql', '.fvecs', '.arrow', '.pkl', '.xyz', '', '.gz', '.ivecs'])}")
+    other = path.with_name(
+        f"w{draw.choice([*ENDINGS, '.sql', '.fvecs', '.arrow', '.pkl', '.xyz', '', '.gz', '.ivecs'])}"
+    )
     path.rename(other)
     return ["invert", "--vectors", str(other), *TOY]
 
@@ -106,7 +123,9 @@ def shaped(folder: Path, draw: random.Random) -> list[str]:
         np.save(path, draw.choice(odd), allow_pickle=True)
     if draw.random() < 0.3:
         np.save(path, good)
-        shape = draw.choice(["(400000000, 24)", "(-2, 24)", f"({10**30}, 24)", "(2,)", "()", "('a', 24)", "(2, 24", "2.5"])
+        shape = draw.choice(
+            ["(400000000, 24)", "(-2, 24)", f"({10**30}, 24)", "(2,)", "()", "('a', 24)", "(2, 24", "2.5"]
+        )
         header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117)[:117] + "\n"
         path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + good.tobytes())
     return ["invert", "--vectors", str(path), *TOY]
@@ -122,7 +141,7 @@ def rows(folder: Path, draw: random.Random) -> list[str]:
         json.dumps(json.dumps(good)), json.dumps([*good[:-1], 1e39]), '{"values": ' + json.dumps(good) + "}", "",
     ]  # fmt: skip
     field = draw.choice(["embedding", "vector", "x", "id", "", "a.b"])
-    lines = ['{"%s": %s}' % (field, draw.choice([*cells, json.dumps(good)])) for _ in range(draw.choice([1, 3]))]
+    lines = [f'{{"{field}": {draw.choice([*cells, json.dumps(good)])}}}' for _ in range(draw.choice([1, 3]))]
     path = folder / draw.choice(["v.jsonl", "v.json", "v.csv", "v.ndjson"])
     text = draw.choice(["\n", "\r\n", "\n\n", ",", "\u2028"]).join(lines)
     path.write_bytes(draw.choice([b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\n"]) + text.encode(errors="surrogatepass"))
@@ -133,11 +152,22 @@ def rows(folder: Path, draw: random.Random) -> list[str]:
 def options(folder: Path, draw: random.Random) -> list[str]:
     """Values of options that are none."""
     path = write(folder, ".npy", array(draw))
-    name = draw.choice(["--steps", "--beam", "--seed", "--max-queries", "--max-cost", "--effort", "--device", "--precision"])
+    name = draw.choice(
+        ["--steps", "--beam", "--seed", "--max-queries", "--max-cost", "--effort", "--device", "--precision"]
+    )
     values = {
         "--device": ["meta", "mps", "xla", "cuda:99", "cpu:7", "vulkan", "", "warp", "cuda:x", "privateuseone"],
         "--effort": ["", "heroic", "LOW", LONG, "a\nb"],
-        "--precision": ["", "int3", "noise:", "noise:nan", "noise:-1", "x decimals", "9" * 40 + " decimals", "noise:1e400"],
+        "--precision": [
+            "",
+            "int3",
+            "noise:",
+            "noise:nan",
+            "noise:-1",
+            "x decimals",
+            "9" * 40 + " decimals",
+            "noise:1e400",
+        ],
     }.get(name, [*HUGE, "1000", "1000000"])
     base = ["invert", "--vectors", str(path), "--inverter", "toy"]
     return [*base, *([] if name == "--steps" else ["--steps", "1"]), name, draw.choice(values)]
@@ -167,7 +197,9 @@ def names(folder: Path, draw: random.Random) -> list[str]:
 def texts(folder: Path, draw: random.Random) -> list[str]:
     """Inputs and files of passages."""
     path = folder / draw.choice(["t.txt", "t.parquet", "t", "t.csv"])
-    path.write_bytes(draw.choice([b"", b"\n\n", b"cafe\nbad\n", b"\xff\xfe", b"PAR1xxxxPAR1", b"\x00", b"word\r\n" * 3]))
+    path.write_bytes(
+        draw.choice([b"", b"\n\n", b"cafe\nbad\n", b"\xff\xfe", b"PAR1xxxxPAR1", b"\x00", b"word\r\n" * 3])
+    )
     inputs = [draw.choice(["", " ", "zzz", "caf\udce9", "a" * 10_000, "\x00", "🦊", "cafe"]) for _ in range(2)]
     number = draw.choice([*HUGE, "3"])
     return draw.choice(
@@ -189,7 +221,21 @@ def outputs(folder: Path, draw: random.Random) -> list[str]:
     (folder / "link").symlink_to(folder / "mine")
     (folder / "dangling").symlink_to(folder / "nowhere" / "x")
     (folder / "text").write_text(draw.choice(["notes\n", '{"a": 1}\n', '{"run": "me"}\n', "{"]))
-    places = ["mine", "link", "dangling", "text", "text/x", "v.npy", "mine/notes.txt", "no/r", "r.csv", LONG, "", ".", "mine/"]
+    places = [
+        "mine",
+        "link",
+        "dangling",
+        "text",
+        "text/x",
+        "v.npy",
+        "mine/notes.txt",
+        "no/r",
+        "r.csv",
+        LONG,
+        "",
+        ".",
+        "mine/",
+    ]
     out = draw.choice([*(str(folder / name) if name else name for name in places), "/dev/full", "/dev/zero", "/proc/x"])
     more = draw.choice([[], ["--restart"], ["--json"]])
     return ["invert", "--vectors", str(path), *TOY, "--out", out, *more]

@@ -125,7 +125,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tried, failed = fuzz(given.count, given.seed, Path(folder))
     for kind, number, found in failed:
-        print(f"{kind} {number}: {found.fault}\n  unembed {shlex.join(found.words)[:300]!a}\n  {found.err.strip()[-300:]!a}")
+        print(
+            f"{kind} {number}: {found.fault}",
+            f"unembed {shlex.join(found.words)[:300]!a}",
+            f"{found.err.strip()[-300:]!a}",
+            sep="\n  ",
+        )
     wrong = Counter(found.fault for _, _, found in failed)
     print(f"{sum(tried.values())} inputs in {time.monotonic() - began:.0f} s: {dict(tried)}")
     print(f"{len(failed)} not answered as they should be; {wrong['a traceback']} tracebacks, ", end="")

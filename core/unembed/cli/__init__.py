@@ -27,10 +27,12 @@ from unembed.errors import (
     MissingExtraError,
     UnembedError,
     UnknownNameError,
+    brief,
 )
 
 __all__ = ["main", "root"]
 
+LONGEST = 390  # characters of a message
 # What was asked for or given is at fault: exit code 2.
 WRONG = InputError | UnknownNameError | ConfigError | MissingExtraError | CheckpointError | EmbedderMismatchError
 
@@ -79,6 +81,7 @@ def _run(arguments: list[str]) -> int:
         os.environ.setdefault("TQDM_DISABLE", "1")
         warnings.simplefilter("ignore")
     try:
+        _check_surroundings(arguments)
         return root.main(args=arguments, prog_name="unembed", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -99,13 +102,24 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
-        if (
-            isinstance(error, OSError)
-            and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            and not error.filename
-        ):
+        if isinstance(error, OSError) and error.filename is not None:
+            return _say(f"can't use {brief(error.filename)}: {error.strerror}", 2)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return _lost_output(error)
+        if isinstance(error, MemoryError) or "failed to map segment" in str(error):
+            return _say(
+                "there isn't enough memory: give the process more, or search less at once (--effort, --beam)", 1
+            )
         return _say(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1)
+
+
+def _check_surroundings(arguments: list[str]) -> None:
+    if any("\0" in word for word in arguments):
+        raise InputError("an argument holds a zero byte, which no name or text here can")
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise InputError("the working folder was deleted; change to another") from error
 
 
 def _lost_output(error: OSError) -> int:
@@ -115,5 +129,5 @@ def _lost_output(error: OSError) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    click.echo("error: " + " ".join(message.split()), err=True)
+    click.echo("error: " + brief(message, LONGEST), err=True)
     return code

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Bar", "Searching", "announce", "metered", "progress", "read_inputs", "search_options"]
 
+MOST = 10**9  # steps or queries
+BROADEST = 512  # candidates, each with as many corrections
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -50,18 +52,20 @@ _SEARCH = (
         show_default=True,
         help=f"How hard to search: {', '.join(EFFORTS)}, or another of the inverter's.",
     ),
-    click.option("--steps", type=click.IntRange(0), help="Maximum rounds of correction.  [default: set by --effort]"),
+    click.option(
+        "--steps", type=click.IntRange(0, MOST), help="Maximum rounds of correction.  [default: set by --effort]"
+    ),
     click.option(
         "--beam",
-        type=click.IntRange(1),
+        type=click.IntRange(1, BROADEST),
         help="Candidates kept per vector, and corrections proposed for each.  [default: set by --effort]",
     ),
     click.option(
         "--max-queries",
-        type=click.IntRange(1),
+        type=click.IntRange(1, MOST),
         help="Maximum embedder queries per vector.  [default: set by --effort]",
     ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Random seed."),
+    click.option("--seed", type=click.IntRange(-(2**63), 2**63 - 1), default=0, show_default=True, help="Random seed."),
     click.option("--device", help="cpu, cuda, cuda:1 …  [default: the accelerator if there is one]"),
 )
 

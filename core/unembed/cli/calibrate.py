@@ -1,5 +1,7 @@
 """`unembed calibrate`: measure how far a checkpoint's results can be trusted, and write it into the checkpoint."""
 
+import random
+from bisect import bisect_left
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["calibrate"]
 
 AT_ONCE = 64  # inputs inverted together
+POOL = 50  # inputs that one is chosen from
 
 
 @click.command()
@@ -116,13 +119,18 @@ def _fitted(
 
 
 def _lowest(model: "Inverter", objects: list[Any], samples: int) -> float:
-    """The lowest similarity that whole inputs end at, `samples` of them from the shortest to the longest."""
+    """The lowest similarity that whole inputs end at: `samples` of them, of all lengths evenly."""
     from unembed.contract.codec import SequenceCodec
 
     assert isinstance(model.codec, SequenceCodec)
-    lengths = model.codec.lengths(objects)
-    order = sorted(range(len(objects)), key=lambda place: lengths[place])
-    chosen = [objects[order[place * (len(order) - 1) // max(1, samples - 1)]] for place in range(samples)]
+    drawn = random.Random(0).sample(objects, min(len(objects), POOL * samples))
+    seen = [min(length, model.codec.width) for length in model.codec.lengths(drawn)]
+    order = sorted(range(len(drawn)), key=lambda place: seen[place])
+    low, high = seen[order[0]], seen[order[-1]]
+    wanted = (low + (high - low) * number / max(1, samples - 1) for number in range(samples))
+    ascending = [seen[place] for place in order]
+    places = {min(len(order) - 1, bisect_left(ascending, length)) for length in wanted}
+    chosen = [drawn[order[place]] for place in sorted(places)]
     search = model.settings("low")
     lowest = 1.0
     for first in range(0, len(chosen), AT_ONCE):
