@@ -19,19 +19,23 @@ MARGIN, LINE = 8, 18
 Column = tuple[str, list[Image.Image], list[str]]  # a title, images and what stands under each
 
 
-def write_images(folder: Path, inverter: Inverter, inputs: Sequence[Any] | None, found: Inversion) -> list[Path]:
+def write_images(
+    folder: Path, inverter: Inverter, inputs: Sequence[Any] | None, found: Inversion, first: int = 0
+) -> list[Path]:
     """Write `NUMBER-NAME.png` for each result and `contact-sheet.png`; the paths of the results, in order.
 
-    `inputs` are the originals' files, None where only vectors were given.
+    `inputs` are the originals' files, None where only vectors were given. `first` is the number of the first result;
+    the sheet of later ones is called after it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    digits = len(str(len(found.objects) - 1))
+    digits = len(str(first + len(found.objects) - 1))
     paths = []
-    for number, image in enumerate(found.objects):
-        name = "vector" if inputs is None else Path(str(inputs[number])).stem
+    for number, image in enumerate(found.objects, first):
+        name = "vector" if inputs is None else Path(str(inputs[number - first])).stem
         paths.append(folder / f"{number:0{digits}}-{name}.png")
         image.save(paths[-1])
-    contact_sheet(inverter, inputs, found).save(folder / "contact-sheet.png")
+    sheet = f"contact-sheet-{first}.png" if first else "contact-sheet.png"
+    contact_sheet(inverter, inputs, found).save(folder / sheet)
     return paths
 
 

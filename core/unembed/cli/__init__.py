@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 the work failed, 2 the arguments or the input were wrong, 130 interrupted.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -25,11 +26,13 @@ from unembed.errors import (
     MissingExtraError,
     UnembedError,
     UnknownNameError,
+    brief,
 )
 from unembed.version import __version__
 
 __all__ = ["main", "root"]
 
+LONGEST = 390  # characters of a message
 # What was asked for or given is at fault: exit code 2.
 WRONG = InputError | UnknownNameError | ConfigError | MissingExtraError | CheckpointError | EmbedderMismatchError
 
@@ -78,6 +81,7 @@ def _run(arguments: list[str]) -> int:
         os.environ.setdefault("TQDM_DISABLE", "1")
         warnings.simplefilter("ignore")
     try:
+        _check_surroundings(arguments)
         return root.main(args=arguments, prog_name="unembed", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -98,9 +102,32 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.filename is not None:
+            return _say(f"can't use {brief(error.filename)}: {error.strerror}", 2)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return _lost_output(error)
+        if isinstance(error, MemoryError) or "failed to map segment" in str(error):
+            return _say(
+                "there isn't enough memory: give the process more, or search less at once (--effort, --beam)", 1
+            )
         return _say(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1)
 
 
+def _check_surroundings(arguments: list[str]) -> None:
+    if any("\0" in word for word in arguments):
+        raise InputError("an argument holds a zero byte, which no name or text here can")
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise InputError("the working folder was deleted; change to another") from error
+
+
+def _lost_output(error: OSError) -> int:
+    """What was printed went to a full disk; the interpreter must not try again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _say(f"can't write to standard output: {error.strerror}", 1)
+
+
 def _say(message: str, code: int) -> int:
-    click.echo("error: " + " ".join(message.split()), err=True)
+    click.echo("error: " + brief(message, LONGEST), err=True)
     return code

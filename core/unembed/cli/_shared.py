@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -23,8 +21,10 @@ if TYPE_CHECKING:
     from unembed.engine.loop import Step
     from unembed.inversion.inverter import Inverter
 
-__all__ = ["Bar", "Searching", "announce", "json_lines", "metered", "progress", "read_inputs", "search_options"]
+__all__ = ["Bar", "Searching", "announce", "metered", "progress", "read_inputs", "search_options"]
 
+MOST = 10**9  # steps or queries
+BROADEST = 512  # candidates, each with as many corrections
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -52,18 +52,20 @@ _SEARCH = (
         show_default=True,
         help=f"How hard to search: {', '.join(EFFORTS)}, or another of the inverter's.",
     ),
-    click.option("--steps", type=click.IntRange(0), help="Maximum rounds of correction.  [default: set by --effort]"),
+    click.option(
+        "--steps", type=click.IntRange(0, MOST), help="Maximum rounds of correction.  [default: set by --effort]"
+    ),
     click.option(
         "--beam",
-        type=click.IntRange(1),
+        type=click.IntRange(1, BROADEST),
         help="Candidates kept per vector, and corrections proposed for each.  [default: set by --effort]",
     ),
     click.option(
         "--max-queries",
-        type=click.IntRange(1),
+        type=click.IntRange(1, MOST),
         help="Maximum embedder queries per vector.  [default: set by --effort]",
     ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Random seed."),
+    click.option("--seed", type=click.IntRange(-(2**63), 2**63 - 1), default=0, show_default=True, help="Random seed."),
     click.option("--device", help="cpu, cuda, cuda:1 …  [default: the accelerator if there is one]"),
 )
 
@@ -186,26 +188,3 @@ def progress(what: str, steps: int) -> Iterator[Bar]:
         *columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal
     ) as bar:
         yield Bar(bar, what, steps)
-
-
-@contextmanager
-def json_lines(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Write objects as JSON lines: to standard output, or to `path`, which appears when all is written.
-
-    Each line is flushed, so that what is done can be read, and outlives the process.
-    """
-    if path is None:
-        yield lambda row: click.echo(json.dumps(row, ensure_ascii=False))
-        return
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise InputError(f"can't write {path}: {error.strerror}") from error
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            yield lambda row: print(json.dumps(row, ensure_ascii=False), file=file, flush=True)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

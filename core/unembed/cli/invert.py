@@ -1,132 +1,257 @@
 """`unembed invert`: vectors, or texts that are embedded first, back to what was embedded."""
 
+import json
 import math
-from collections import Counter
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from unembed.cli._shared import Bar, Searching, announce, json_lines, metered, progress, search_options
+from unembed.cli._claims import Claims, note, note_inputs
+from unembed.cli._shared import Bar, Searching, announce, metered, progress, search_options
 from unembed.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
+    from unembed.cli._keeping import FileResults, Results
     from unembed.engine.effort import Effort
     from unembed.inversion.inverter import Inverter
     from unembed.inversion.results import Row
+    from unembed.inversion.targets import Head, InputTargets, SourceTargets
+    from unembed.registry.specs import Modality
+    from unembed.sources.source import Source
 
 __all__ = ["invert"]
+
+FILES = 32  # results that are files, searched together at most: as many as fit on one sheet
+VERDICTS = {
+    "unlike": "unlike any embedding of this model",
+    "longer": "probably of a longer input",
+    "unseen": "with what the embedder can't see",
+}
 
 
 @click.command()
 @click.argument("inputs", nargs=-1)
-@click.option("--vectors", type=click.Path(path_type=Path), help="A .npy .npz .parquet .safetensors or .jsonl file.")
+@click.option("--vectors", metavar="SOURCE", help="A file, folder, database or server that holds vectors.")
 @click.option("--column", help="The array, column, tensor or field of --vectors.")
+@click.option("--collection", help="The collection, table or group of --vectors.")
+@click.option(
+    "--ranges",
+    type=click.Path(path_type=Path),
+    help="Lowest and highest number of each dimension, two rows, where --vectors are 8-bit codes of such ranges.",
+)
 @click.option(
     "--precision", help="How --vectors are rounded: int8, '3 decimals', noise:0.01 …  [default: read from their digits]"
 )
+@click.option("--strict", is_flag=True, help="Stop at a row of --vectors that can't be inverted; don't skip it.")
 @search_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")
-@click.option("--out", type=click.Path(path_type=Path), help="File for the JSON lines; of images, a folder for them.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="File that keeps each result at once: JSON lines, or .parquet at the end; of images, a folder for them.",
+)
+@click.option("--restart", is_flag=True, help="Begin --out anew; without it the same command goes on where it stopped.")
 def invert(
     inputs: tuple[str, ...],
-    vectors: Path | None,
+    vectors: str | None,
     column: str | None,
+    collection: str | None,
+    ranges: Path | None,
     precision: str | None,
+    strict: bool,
     searching: Searching,
     as_json: bool,
     out: Path | None,
+    restart: bool,
 ) -> None:
-    """Recover INPUTS from their own embeddings (to see what leaks), or what is behind a file of --vectors.
+    """Recover INPUTS from their own embeddings (to see what leaks), or what is behind the vectors of a SOURCE.
 
     INPUTS are texts, or files where the inverter recovers images: their results are files in the folder --out.
     """
     if bool(inputs) == (vectors is not None):
         raise InputError("give either texts or files to embed and invert, or a file of --vectors")
-    if column is not None and vectors is None:
-        raise InputError("--column belongs to --vectors")
-    from unembed.sources.vectors import read_vectors
-
-    given: Any = None if vectors is None else read_vectors(vectors, name=column)
+    of_vectors = {"column": column, "collection": collection, "ranges": ranges, "strict": strict or None}
+    for name, value in of_vectors.items():
+        if value is not None and vectors is None:
+            raise InputError(f"--{name} belongs to --vectors")
+    if restart and out is None:
+        raise InputError("--restart belongs to --out")
+    from unembed.cli._keeping import check_out, open_results
     from unembed.registry.discovery import modality_of
+    from unembed.registry.opening import foreseen
 
+    kind, width = foreseen(searching.inverter)
+    check_out(out, kind, searching.inverter, vectors, dry=searching.dry_run)
+    source = None if vectors is None else _opened(vectors, column, collection, ranges, width, strict)
     model = searching.open()
     search = searching.settings(model)
-    _note_cuts(model, inputs)
+    if kind is None:
+        kind = modality_of(model)
+        check_out(out, kind, searching.inverter, vectors, dry=searching.dry_run)
+    targets = _targets(model, inputs, source, vectors, (column, collection, ranges), strict)
+    if source is not None and ranges is not None and precision is None:
+        precision = _of_ranges(source, ranges)
+    note_inputs(model, inputs)
+    for line in () if source is None else source.notes:
+        note(line)
     if searching.dry_run:
-        announce(_forecast(model, inputs, given, search), as_json)
+        announce(_forecast(model, inputs, targets, search), as_json)
         return
-    kind = modality_of(model)
-    to_files = None if kind is None else kind.write
-    if to_files is not None:
-        _make_folder(out, searching.inverter)
-    count, unlike, rounded = 0, 0, Counter[str]()
-    with (
-        json_lines(None if to_files is not None else out) as write,
-        metered(model, searching.max_cost),
-        progress("inverting", search.limits.steps) as bar,
-    ):
-        target = model.embed(list(inputs)) if given is None else given
-        for rows in _results(model, inputs, target, search, precision, searching.seed, bar, to_files, out):
-            count += len(rows)
-            unlike += sum(row["verdict"] == "unlike" for row in rows)
-            rounded.update(row["precision"] for row in rows if row["precision"] not in (None, "float32"))
-            with bar.hidden():
-                for row in rows:
-                    if as_json or (out is not None and to_files is None):
-                        write(row)
-                    else:
-                        _show(row)
-    _note_claims(model, count, unlike, rounded)
+    settings = _settings(model, search, precision, searching.seed)
+    claims = Claims()
+    with ExitStack() as stack:
+        results = stack.enter_context(
+            open_results(out, kind, inputs=targets.fingerprint, settings=settings, restart=restart)
+        )
+        before = results.done
+        stack.enter_context(metered(model, searching.max_cost))
+        bar = stack.enter_context(progress("inverting", search.limits.steps))
+        for rows in _results(model, kind, inputs, targets, results, search, precision, searching.seed, bar):
+            claims.count(rows)
+            results.append(rows)
+            if out is None or (kind is not None and kind.write is not None):
+                with bar.hidden():
+                    _print(rows, as_json)
+        results.finish()
+    claims.say(model)
+    for line in targets.skipped():
+        note(line)
     if out is not None:
-        click.echo(f"{count} reconstructions written to {out}", err=True)
+        there = f", {before} of them before" if before else ""
+        click.echo(f"{claims.total + before} reconstructions written to {out}{there}", err=True)
+
+
+def _opened(
+    place: str, column: str | None, collection: str | None, ranges: Path | None, width: int | None, strict: bool
+) -> "Source":
+    from unembed.sources.opening import open_source
+
+    return open_source(
+        place,
+        column,
+        collection=collection,
+        width=width,
+        payloads=False,
+        strict=strict,
+        ranges=None if ranges is None else _numbers(ranges),
+    )
+
+
+def _numbers(path: Path) -> Any:
+    """The two rows of a file of ranges."""
+    from unembed.sources.vectors import read_vectors
+
+    if path.suffix != ".npy":
+        return read_vectors(path)
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False).astype(np.float64)
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        raise InputError(f"--ranges {path} isn't a readable .npy array of numbers: {error}") from error
+
+
+def _of_ranges(source: "Source", ranges: Path) -> str:
+    """The precision of codes over ranges of their own: an even error within each step."""
+    import numpy as np
+
+    low, high = _numbers(ranges)
+    steps = (high - low) / 255
+    return f"noise:{float(np.sqrt((steps**2).mean() / 12)):.6g}"
+
+
+def _targets(
+    model: "Inverter", inputs: tuple[str, ...], source: "Source | None", place: str | None, chosen: Any, strict: bool
+) -> "InputTargets | SourceTargets":
+    from unembed.inversion.keeping import digest
+    from unembed.inversion.targets import InputTargets, SourceTargets, content_of
+
+    if source is None or place is None:
+        return InputTargets(model, inputs)
+    if source.width != model.dimension:
+        raise InputError(
+            f"the vectors are {source.width} wide; inverter {model.name!r} takes vectors of {model.embedder.name!r}, "
+            f"which are {model.dimension} wide: choose the inverter of their model"
+        )
+    column, collection, ranges = chosen
+    content = content_of(place, source)
+    beside = None if ranges is None else _numbers(ranges).tolist()
+    return SourceTargets(source, model.dimension, digest(content, column, collection, beside), strict=strict)
+
+
+def _settings(model: "Inverter", search: "Effort", precision: str | None, seed: int) -> str:
+    """A fingerprint of all that results depend on beside what is inverted."""
+    import re
+
+    from unembed.checkpoints.manifest import manifest_json
+    from unembed.inversion.keeping import digest
+
+    checkpoint = None if model.manifest is None else manifest_json(model.manifest)
+    effort = re.sub(r" at 0x[0-9a-f]+", "", repr(search))  # of what says nothing better of itself
+    return digest(model.name, checkpoint, model.embedder.name, effort, precision, seed)
 
 
 def _results(
     model: "Inverter",
+    kind: "Modality | None",
     inputs: tuple[str, ...],
-    target: Any,
+    targets: "InputTargets | SourceTargets",
+    results: "Results",
     search: "Effort",
     precision: str | None,
     seed: int,
     bar: Bar,
-    to_files: "Callable[..., list[Path]] | None",
-    out: Path | None,
 ) -> "Iterator[list[Row]]":
-    """The rows of what is searched together, in order; where results are files, all at once, once those are written."""
-    known = bool(inputs)
-    if to_files is None:
-        for first, found in model.inversions([target], effort=search, precision=precision, seed=seed, on_step=bar):
-            mine = inputs[first : first + len(found)]
-            exact = model.exact(list(mine), found).tolist() if known else None
-            yield found.rows(inputs=mine if known else None, exact=exact, first=first)
-        return
-    found = model.invert(target, effort=search, precision=precision, seed=seed, on_step=bar, trace=True)
-    files = to_files(out, model, inputs if known else None, found)
-    exact = model.exact(list(inputs), found).tolist() if known else None
-    rows = found.rows(inputs=inputs if known else None, exact=exact)
-    yield [{**row, "reconstruction": str(file)} for row, file in zip(rows, files, strict=True)]
+    """The rows of what is searched together, in order, those that are there left out."""
+    waiting: deque[Head] = deque()
+    count = results.done
+
+    def vectors() -> Iterator[Any]:
+        for heads, batch in targets.batches(results.keys):
+            waiting.extend(heads)
+            yield batch
+
+    to_files = kind is not None and kind.write is not None
+    options: dict[str, Any] = {"precision": precision, "seed": seed, "on_step": bar}
+    if to_files:
+        options |= {"trace": True, "at_once": min(FILES, model.at_once(search))}
+    for _, found in model.inversions(vectors(), effort=search, **options):
+        heads = [waiting.popleft() for _ in range(len(found))]
+        mine = inputs[count : count + len(found)]
+        exact = model.exact(list(mine), found).tolist() if inputs else [None] * len(found)
+        rows = [
+            {**head, **{key: value for key, value in row.items() if key != "index"}}
+            for head, row in zip(heads, found.rows(exact=exact), strict=True)
+        ]
+        if to_files:
+            assert kind is not None
+            files = cast("FileResults", results).write(kind, model, mine or None, found, count)
+            rows = [{**row, "reconstruction": file} for row, file in zip(rows, files, strict=True)]
+        count += len(rows)
+        yield rows
 
 
-def _make_folder(out: Path | None, inverter: str) -> None:
-    if out is None:
-        raise InputError(f"what inverter {inverter!r} recovers are files: name a folder for them, --out DIR")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {out} can't be a folder: {error.strerror}") from error
+def _print(rows: "list[Row]", as_json: bool) -> None:
+    for row in rows:
+        if as_json:
+            click.echo(json.dumps(row, ensure_ascii=False))
+        else:
+            _show(row)
 
 
 def _show(row: dict[str, Any]) -> None:
     verdict = {True: ", exact", False: ", not exact", None: ""}[row["exact"]]
-    click.echo(click.style(row["input"] if "input" in row else f"vector {row['index']}", bold=True))
+    name = f"vector {row['index']}" if "index" in row else row["input"]
+    click.echo(click.style(f"{name} ({row['id']})" if "id" in row else name, bold=True))
     click.echo(f"  {row['reconstruction']}")
     similarity = "unknown" if row["similarity"] is None else f"{row['similarity']:.4f}"
     sure = "" if row["confidence"] is None else f", exact with probability {_short_of_certain(row['confidence'])}"
-    unlike = "; unlike any embedding of this model" if row["verdict"] == "unlike" else ""
-    click.echo(f"  similarity {similarity}{sure}{verdict}{unlike}; {row['steps']} steps, {row['queries']} queries")
+    said = "" if row["verdict"] is None else f"; {VERDICTS.get(row['verdict'], row['verdict'])}"
+    click.echo(f"  similarity {similarity}{sure}{verdict}{said}; {row['steps']} steps, {row['queries']} queries")
 
 
 def _short_of_certain(probability: float) -> str:
@@ -134,39 +259,14 @@ def _short_of_certain(probability: float) -> str:
     return f"{math.floor(1000 * probability) / 1000:.3f}"
 
 
-def _forecast(model: "Inverter", inputs: tuple[str, ...], given: Any, search: "Effort") -> dict[str, Any]:
+def _forecast(
+    model: "Inverter", inputs: tuple[str, ...], targets: "InputTargets | SourceTargets", search: "Effort"
+) -> dict[str, Any]:
     from unembed.contract.codec import SequenceCodec
     from unembed.costs.forecast import forecast
 
-    codec, count = model.codec, len(inputs) if given is None else len(given)
+    codec = model.codec
     tokens = codec.width if isinstance(codec, SequenceCodec) else 0
     if isinstance(codec, SequenceCodec) and inputs:
         tokens = min(tokens, max(codec.lengths(list(inputs))))
-    return forecast(model, count, tokens=tokens, effort=search)
-
-
-def _note_claims(model: "Inverter", count: int, unlike: int, rounded: Counter[str]) -> None:
-    """Say on standard error what the vectors showed of themselves: rounding, and that some aren't the embedder's."""
-    if rounded:
-        kinds = ", ".join(f"{name} ({number} of {count})" for name, number in rounded.most_common())
-        click.echo(f"note: the vectors are rounded: {kinds}; solved and exact allow for it", err=True)
-    if unlike:
-        click.echo(
-            f"note: {unlike} of {count} vectors end at a similarity that none of {model.embedder.name} does: they "
-            "are another model's, altered, or of far longer inputs than it was calibrated on; don't trust their text",
-            err=True,
-        )
-
-
-def _note_cuts(model: "Inverter", inputs: tuple[str, ...]) -> None:
-    """Say on standard error which inputs the embedder doesn't see to their end."""
-    from unembed.contract.codec import SequenceCodec
-
-    codec = model.codec
-    if isinstance(codec, SequenceCodec):
-        for index, length in enumerate(codec.lengths(list(inputs))):
-            if length > codec.width:
-                click.echo(
-                    f"note: input {index} has {length} tokens; {model.embedder.name} sees the first {codec.width}",
-                    err=True,
-                )
+    return forecast(model, targets.good(), tokens=tokens, effort=search)

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, final
 
+import torch
 from torch import Tensor
 
 from unembed.errors import InputError
@@ -30,6 +31,17 @@ class Codec(ABC):
     def decode(self, signals: Tensor) -> list[Any]:
         """Turn signals `[N, ...]` back into N objects that a person can use."""
         return self._decode(signals) if len(signals) else []
+
+    @final
+    def unseen(self, signals: Tensor) -> Tensor:
+        """Whether each of signals `[N, ...]` holds what the embedder can't tell from other things: bool `[N]`.
+
+        As text whose characters a tokenizer doesn't know: one placeholder stands for them all.
+        """
+        return self._unseen(signals)
+
+    def _unseen(self, signals: Tensor) -> Tensor:
+        return torch.zeros(len(signals), dtype=torch.bool)
 
     @abstractmethod
     def _encode(self, objects: Sequence[Any]) -> Tensor: ...

@@ -11,7 +11,7 @@ from torch import Tensor
 from unembed.config import Config
 from unembed.errors import InputError
 
-__all__ = ["Calibration", "calibrate", "calibration_counts", "calibration_error"]
+__all__ = ["Calibration", "calibrate", "calibration_counts", "calibration_error", "floor_below"]
 
 BINS = 10
 ROUNDING = 1e-7  # of a cosine in float32
@@ -51,6 +51,11 @@ class Calibration(Config):
         return tuple("unlike" if value < floor else None for value in similarity.tolist())
 
 
+def floor_below(lowest: float) -> float:
+    """The floor for a lowest similarity that was measured."""
+    return max(-1.0, lowest - MARGIN)
+
+
 def calibrate(similarity: Tensor, exact: Tensor) -> Calibration:
     """Fit a `Calibration` to the similarities `[N]` and exactness `[N]` of inversions whose originals are known.
 
@@ -79,7 +84,7 @@ def calibrate(similarity: Tensor, exact: Tensor) -> Calibration:
         similarity=[-1.0, *(1 - math.sqrt(left * right) for left, right in gaps)],
         probability=shares.cummax(0).values.tolist(),
         n=len(similarity),
-        floor=max(-1.0, float(value[0]) - MARGIN),
+        floor=floor_below(float(value[0])),
     )
 
 

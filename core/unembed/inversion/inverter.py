@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, final
 import torch
 from torch import Tensor
 
-from unembed.contract.codec import Codec
+from unembed.contract.codec import Codec, SequenceCodec
 from unembed.contract.embedder import Embedder
 from unembed.contract.proposers import Corrector, Hypothesizer, Part
 from unembed.contract.similarity import cosine
@@ -23,6 +23,7 @@ from unembed.inversion.stream import regrouped
 if TYPE_CHECKING:
     from unembed.checkpoints.manifest import Manifest
     from unembed.contract.metric import Metric
+    from unembed.inversion.calibration import Calibration
 
 __all__ = ["Inverter"]
 
@@ -47,6 +48,7 @@ class Inverter:
       large ones. Higher efforts use it if there is one; an `Editor` also combines those changes.
     - `parts`: what moves of your own call, by name.
     - `efforts`: what some of the efforts mean here, and further ones; the others mean what they do everywhere.
+    - `longest`: how many elements of a sequence it writes at most, None where nothing but the codec limits it.
     - `manifest`: that of the checkpoint it was loaded from, if it was: what it was trained on, what it reaches.
     """
 
@@ -62,6 +64,7 @@ class Inverter:
         parts: Mapping[str, Part] | None = None,
         metrics: "Mapping[str, Metric] | None" = None,
         efforts: Mapping[str, Effort] | None = None,
+        longest: int | None = None,
     ) -> None:
         self.name = name
         self.embedder = embedder
@@ -71,6 +74,7 @@ class Inverter:
         self.editor = editor
         self.metrics = dict(metrics or {})
         self.efforts = EFFORTS | dict(efforts or {})
+        self.longest = longest
         self.manifest: Manifest | None = None
         self._more_parts = dict(parts or {})
 
@@ -161,7 +165,32 @@ class Inverter:
             found.trace,
             None if calibration is None else calibration.confidence(true_similarity),
             None if given is None else given.names,
-            None if calibration is None else calibration.verdicts(true_similarity),
+            self._verdicts(objects, signals, true_similarity, found.stopped, calibration),
+        )
+
+    def _verdicts(
+        self,
+        objects: Sequence[Any],
+        signals: Tensor,
+        similarity: Tensor,
+        stopped: Sequence[str],
+        calibration: "Calibration | None",
+    ) -> tuple[str | None, ...]:
+        """What is to be said of each result, the gravest thing; `similarity` is that without rounding."""
+        unlike = [None] * len(objects) if calibration is None else list(calibration.verdicts(similarity))
+        lengths = [0] * len(objects)
+        if self.longest is not None and isinstance(self.codec, SequenceCodec):
+            lengths = self.codec.lengths(objects)
+        unseen = self.codec.unseen(signals).tolist()
+        return tuple(
+            gravest
+            if gravest is not None
+            else "longer"
+            if self.longest is not None and length >= self.longest - 1 and reason != "solved"
+            else "unseen"
+            if hidden
+            else None
+            for gravest, length, reason, hidden in zip(unlike, lengths, stopped, unseen, strict=True)
         )
 
     def stream(

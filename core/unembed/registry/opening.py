@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from unembed.checkpoints.manifest import Manifest
     from unembed.contract.embedder import Embedder
     from unembed.inversion.inverter import Inverter
-    from unembed.registry.specs import InverterSpec
+    from unembed.registry.specs import InverterSpec, Modality
 
-__all__ = ["build", "load", "load_embedder", "open_checkpoint"]
+__all__ = ["build", "foreseen", "load", "load_embedder", "open_checkpoint"]
 
 
 def load(
@@ -61,6 +61,23 @@ def load(
 
         run(inverter)
     return inverter
+
+
+def foreseen(name: str | Path) -> "tuple[Modality | None, int | None]":
+    """What an inverter recovers and how wide its vectors are, as far as that is known before it is loaded."""
+    from unembed.checkpoints.manifest import read_manifest
+
+    spec: InverterSpec | None = offered("inverters", name) if isinstance(name, str) else None
+    width = None if spec is None else spec.dimension
+    if spec is not None and spec.checkpoint is not None:
+        folder = spec.checkpoint()
+    elif spec is None and os.path.isdir(os.path.expanduser(name)):
+        folder = Path(name).expanduser()
+    else:
+        return None, width
+    manifest = read_manifest(folder)
+    kind: Modality | None = offered("modalities", method(manifest.method).modality)
+    return kind, manifest.embedder.dimension or width
 
 
 def build(spec: "InverterSpec", device: "torch.device") -> "Inverter":

@@ -81,6 +81,12 @@ class ToyEmbedder(Embedder):
         return F.normalize(torch.tanh(self.table[places, signals].sum(1) / 4), dim=-1)
 
 
+def best(scores: Tensor, count: int) -> Tensor:
+    """The places of the `count` highest scores `[N, K]`, best first; over again where there are fewer."""
+    order = scores.topk(min(count, scores.shape[1])).indices
+    return order[:, torch.arange(count, device=scores.device) % order.shape[1]]
+
+
 class NearestWords(Hypothesizer):
     """The nearest of a few hundred known words."""
 
@@ -89,7 +95,7 @@ class NearestWords(Hypothesizer):
         self.embeddings = embedder.embed(self.signals)
 
     def _hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-        return self.signals[(target @ self.embeddings.T).topk(count).indices]
+        return self.signals[best(target @ self.embeddings.T, count)]
 
 
 class OneLetter(Corrector):
@@ -109,8 +115,8 @@ class OneLetter(Corrector):
         places = torch.arange(WIDTH, device=hypothesis.device)
         change = self.table[None] - self.table[places, hypothesis][:, :, None]  # [N, 8, 9, D]
         gain = ((target - embedding)[:, None, None] * change).sum(-1) / change.norm(dim=-1).clamp_min(1e-6)
-        best = gain.flatten(1).topk(count).indices
-        place, letter = best // gain.shape[2], best % gain.shape[2]
+        found = best(gain.flatten(1), count)
+        place, letter = found // gain.shape[2], found % gain.shape[2]
         return hypothesis[:, None].expand(-1, count, -1).scatter(2, place[..., None], letter[..., None])
 
 
@@ -168,9 +174,9 @@ class ToyNetwork(nn.Module):
 
     def candidates(self, scores: Tensor, count: int) -> Tensor:
         """The best word, then those with the second choice at one place, the least certain places first."""
-        best = scores.topk(2, dim=-1)
-        word, other = best.indices.unbind(-1)
-        order = (best.values[..., 0] - best.values[..., 1]).argsort(1)
+        two = scores.topk(2, dim=-1)
+        word, other = two.indices.unbind(-1)
+        order = (two.values[..., 0] - two.values[..., 1]).argsort(1)
         rows = [word]
         for rank in range(count - 1):
             place = order[:, rank % WIDTH, None]
@@ -204,7 +210,7 @@ class _NetworkCorrector(Corrector):
 class ToyNetworkConfig(Config):
     """A manifest's `config`."""
 
-    hidden: int = Field(ge=1)
+    hidden: int = Field(ge=1, le=65_536)
 
 
 class ToyRecipeConfig(Config):

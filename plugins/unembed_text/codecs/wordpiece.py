@@ -47,6 +47,12 @@ class TextCodec(SequenceCodec):
                     texts[index] = plain
         return texts
 
+    def _unseen(self, signals: Tensor) -> Tensor:
+        unknown: int | None = self.tokenizer.unk_token_id
+        if unknown is None:
+            return super()._unseen(signals)
+        return signals.eq(unknown).any(1)
+
     def _first(self, objects: Sequence[Any], length: int) -> Tensor:
         if not 1 <= length <= self.width:
             raise InputError(f"a length must be from 1 to {self.width} tokens; got {length}")

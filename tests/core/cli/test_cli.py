@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from unembed import cli
 from unembed.checkpoints.manifest import read_manifest
 from unembed.config import parse
 from unembed.inversion.inverter import Inverter
@@ -17,24 +16,6 @@ from unembed.testing.toy import ToyRecipe, toy_inverter, words
 from unembed.training import TrainConfig, Trainer
 
 ROW = {"reconstruction", "similarity", "confidence", "exact", "steps", "queries", "stopped", "precision", "verdict"}
-
-
-@pytest.fixture
-def run(toy_plugin, capsys):
-    """`run("invert", …)` gives the exit code, standard output and standard error."""
-
-    def call(*arguments) -> tuple[int, str, str]:
-        code = cli._run([str(word) for word in arguments])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
-
-
-@pytest.fixture
-def vectors(tmp_path):
-    np.save(tmp_path / "v.npy", toy_inverter().embed(["cafe", "bead"]).numpy())
-    return tmp_path / "v.npy"
 
 
 def test_invert_texts_as_json(run) -> None:
@@ -197,9 +178,9 @@ def bad(*arguments, code=2, says):
         bad(
             "invert", "--vectors", "{dir}/wide.npy", says="7 wide; inverter 'toy' takes vectors of 'toy', which are 24"
         ),
-        bad("invert", "--vectors", "{dir}/nan.npy", says="row 1 holds NaN or infinity"),
-        bad("invert", "--vectors", "{dir}/inf.npy", says="row 0 holds NaN or infinity"),
-        bad("invert", "--vectors", "{dir}/zero.npy", says="row 1 holds only zeros"),
+        bad("invert", "--strict", "--vectors", "{dir}/nan.npy", says="row 1 holds NaN or infinity"),
+        bad("invert", "--strict", "--vectors", "{dir}/inf.npy", says="row 0 holds NaN or infinity"),
+        bad("invert", "--strict", "--vectors", "{dir}/zero.npy", says="row 1 holds only zeros"),
         bad("invert", "--vectors", "{dir}/object.npy", says="can't be read"),
         bad("invert", "cafe", "--column", "x", says="--column belongs to --vectors"),
         bad(

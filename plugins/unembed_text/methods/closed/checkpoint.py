@@ -61,6 +61,7 @@ def build_inverter(name: str, network: InversionNetwork, embedder: Any, length: 
         editor=NetworkEditor(network, width=embedder.max_tokens),
         metrics=text_metrics(),
         efforts=EFFORTS,
+        longest=length,
     )
 
 

@@ -83,6 +83,7 @@ def build_inverter(
         corrector=PairCorrector(pair.correction, codec, tokens),
         codec=codec,
         metrics=text_metrics(),
+        longest=tokens - 1,
     )
 
 
