@@ -152,11 +152,14 @@ def _email(draw: random.Random) -> str:
 
 def _date(draw: random.Random) -> str:
     day, month, year = draw.randint(1, 28), draw.randrange(len(_MONTH)), draw.randint(1961, 2026)
-    named = _MONTH[month]
-    return draw.choice(
-        (f"{day} {named} {year}", f"{named} {day}, {year}", f"{year}-{month + 1:02}-{day:02}", f"{day}/{month + 1}/{year}",
-         f"{named} {day}")
-    )  # fmt: skip
+    named, number = _MONTH[month], month + 1
+    forms = (
+        f"{day} {named} {year}",
+        f"{named} {day}, {year}",
+        f"{year}-{number:02}-{day:02}",
+        f"{day}/{number}/{year}",
+    )
+    return draw.choice((*forms, f"{named} {day}"))
 
 
 def _amount(draw: random.Random) -> str:

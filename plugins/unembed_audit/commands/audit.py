@@ -81,7 +81,7 @@ def audit(
     from unembed import load, open_source
     from unembed_audit.auditing import Plan
     from unembed_audit.auditing import audit as run_audit
-    from unembed_audit.commands.opening import check_extra, open_tagger, who_made
+    from unembed_audit.commands.opening import check_extra, open_calibration, open_tagger, who_made
 
     check_extra()
     model = load(inverter, device=device, embedder=embedder)
@@ -111,6 +111,7 @@ def audit(
         restart=restart,
         identified=identified,
         tag=tag,
+        calibration=open_calibration(model),
     )
     folder = out or Path(f"audit-{_named(source)}")
     with metered(model, max_cost), _progress() as on_progress:

@@ -12,8 +12,8 @@ __all__ = ["KnownNames", "known_names", "silver_sentences"]
 
 # Like the words of `tagged`, but an initial keeps its full stop.
 _WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
-_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(])")
-TITLES = frozenset("mr mrs ms dr prof miss sir".split())
+_SENTENCE = re.compile(r"(?<!\bDr\.)(?<!\bMr\.)(?<!\bMs\.)(?<!\bMrs\.)(?<!\bProf\.)(?<=[.!?])\s+(?=[A-Z\"'(])")
+TITLES = frozenset(("mr", "mrs", "ms", "dr", "prof", "miss", "sir"))
 COMMON = 20  # times a word stands in lower case from which it is a word as well
 
 
@@ -90,12 +90,11 @@ def _run(words: Sequence[str], start: int) -> int:
     end = start
     while end < len(words) and end - start < 6:
         word = words[end]
-        if word.isalpha() and word[0].isupper() and (len(word) == 1 or word[1:] != word[1:].upper()):
-            end += 1
-        elif word == "." and end > start and (len(words[end - 1]) == 1 or plain(words[end - 1]) in TITLES):
-            end += 1
-        else:
+        capital = word.isalpha() and word[0].isupper() and (len(word) == 1 or word[1:] != word[1:].upper())
+        stop = word == "." and end > start and (len(words[end - 1]) == 1 or plain(words[end - 1]) in TITLES)
+        if not (capital or stop):
             break
+        end += 1
     return end - 1 if end > start and words[end - 1] == "." else end
 
 

@@ -251,8 +251,15 @@ def main(
     )
     found = measure(network, tokenizer, held[:tested], where)
     spent = time.monotonic() - began
-    training = {**vars(options), "records": len(examples), "sentences": len(sentences), "silver": len(silver), "names": len(more),
-                "held_out": list(HELD_OUT), "seconds": round(spent)}  # fmt: skip
+    training = {
+        **vars(options),
+        "records": len(examples),
+        "sentences": len(sentences),
+        "silver": len(silver),
+        "names": len(more),
+        "held_out": list(HELD_OUT),
+        "seconds": round(spent),
+    }
     save_network(network, out, TaggerManifest(tuned, fingerprint(folder), training, found))
     click.echo(json.dumps({"loss": [losses[0], losses[-1]], "seconds": spent, "bytes": out.stat().st_size, **found}))
 
