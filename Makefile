@@ -11,18 +11,18 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # What the demo needs; development needs more, and includes it.
-$(VENV)/.text: pyproject.toml | $(BIN)/python
-	@echo "== installing unembed with the text plugin (a few minutes)"
-	$(PIP) -e '.[text]'
+$(VENV)/.audit: pyproject.toml | $(BIN)/python
+	@echo "== installing unembed with the audit and a reader of LanceDB (a few minutes)"
+	$(PIP) -e '.[audit,lance]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "== installing unembed with everything for development (a few minutes)"
 	$(PIP) -e '.[dev]'
-	@touch $@ $(VENV)/.text
+	@touch $@ $(VENV)/.audit
 
-demo: $(VENV)/.text
-	@echo "== inverting a few sentences"
+demo: $(VENV)/.audit
+	@echo "== auditing a small vector store"
 	@$(BIN)/python examples/demo.py
 
 lint: $(VENV)/.dev

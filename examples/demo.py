@@ -1,56 +1,57 @@
-"""Sentences to vectors and back: `make demo`.
+"""What does a vector store give away? `make demo` builds a small one, deletes some of its records, and audits it.
 
-Each sentence is embedded by all-MiniLM-L6-v2 (384 numbers), and the inverter is given the numbers alone. What a quick
-search finds is searched for once more, harder, where it is unlikely to be exact.
+The store is a LanceDB table of invented records (notes with names, telephone numbers, passwords), embedded by
+all-MiniLM-L6-v2. The audit reads its files, inverts every vector, the deleted ones too, and writes a report.
 """
 
+import argparse
 import os
-import resource
+import shutil
 import sys
 import time
+from itertools import islice
+from pathlib import Path
+
+import lance
+import pyarrow as pa
 
 import unembed
+from unembed import cli
+from unembed_audit.invented import invented
 
-SENTENCES = [
-    "thanks for the flowers",
-    "the patient was given 20 mg",
-    "my password is hidden under the keyboard",
-    "she moved to lisbon in march 2019",
-    "please call dr. alvarez about the test results on monday",
-    "our flight was cancelled because of the snow, so we took the night train to vienna",
-]
+STORE, REPORT = Path("build/demo/notes.lance"), Path("build/demo/report")
+TOKENS = 16  # of the longest record: short ones come back whole, and quickly
+
+
+def build(count: int, deleted: int) -> None:
+    """A table of `count` invented records, of which `deleted` are deleted as its users would."""
+    inverter = unembed.load("minilm")
+    texts = (one.text for one in invented(seed=5))
+    kept = list(islice((text for text in texts if inverter.codec.lengths([text])[0] <= TOKENS), count))
+    vectors = pa.array(inverter.embed(kept).cpu().tolist(), pa.list_(pa.float32(), inverter.dimension))
+    ids = [f"note-{place:02}" for place in range(1, count + 1)]
+    shutil.rmtree(STORE.parent, ignore_errors=True)
+    table = lance.write_dataset(pa.table({"id": ids, "text": kept, "vector": vectors}), str(STORE))
+    if deleted:
+        table.delete(f"id in ({', '.join(map(repr, ids[:: max(1, count // deleted)][:deleted]))})")
+    print(f"built {STORE}: {table.count_rows()} notes, {deleted} more deleted from it")
 
 
 def main() -> None:
-    """Invert the sentences and print what came back, with times and memory."""
+    """Build the store, audit it, and say how long that took."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--records", type=int, default=24, help="records in the store (24)")
+    options.add_argument("--deleted", type=int, default=4, help="of which are deleted (4)")
+    given = options.parse_args()
     os.environ.setdefault("TQDM_DISABLE", "1")  # the libraries under a plugin have bars of their own
     began = time.monotonic()
+    build(given.records, given.deleted)
+    print(f"\n$ unembed audit {STORE} --out {REPORT}", flush=True)
+    sys.argv = ["unembed", "audit", str(STORE), "--out", str(REPORT)]
     try:
-        inverter = unembed.load("minilm")
-    except unembed.UnembedError as error:
-        sys.exit(f"error: {error}")
-    vectors = inverter.embed(SENTENCES)
-    print(f"ready after {time.monotonic() - began:.1f} s; {len(SENTENCES)} vectors of {vectors.shape[1]} numbers\n")
-    exact = 0
-    for sentence, vector in zip(SENTENCES, vectors, strict=True):
-        started = time.monotonic()
-        found, how = inverter.invert(vector, steps=8, beam=8), ""
-        queries = int(found.queries[0])
-        if found.confidence is not None and found.confidence[0] < 0.5:
-            found, how = inverter.invert(vector, effort="max"), ", searched for again with effort max"
-            queries += int(found.queries[0])
-        same = bool(inverter.exact([sentence], found)[0])
-        exact += same
-        print(f"embedded   {sentence}")
-        print(f"recovered  {found.objects[0]}")
-        print(
-            f"           similarity {found.similarity[0]:.4f}, {'exact' if same else 'not exact'}, "
-            f"{queries} queries, {time.monotonic() - started:.1f} s{how}\n"
-        )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(
-        f"{exact} of {len(SENTENCES)} exact; {time.monotonic() - began:.0f} s in all, {peak:.1f} GB of memory at most"
-    )
+        cli.main()
+    finally:
+        print(f"\n{time.monotonic() - began:.0f} s in all")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from unembed_audit.report.writing import write_report
 
 __all__ = ["Plan", "Source", "audit"]
 
+CPU_BATCH, BATCH = 4, 64  # vectors searched together: a CPU gains nothing by more, and rows come sooner
+
 
 class Source(Protocol):
     """What is asked of a source: where it is, what it is, how wide its vectors are, and its records."""
@@ -28,6 +30,7 @@ class Source(Protocol):
     kind: str
     width: int
     count: int | None
+    precision: str
 
     def batches(self, size: int = 1024) -> Iterator[RecordBatch]:
         """Every record in batches; each call begins anew."""
@@ -38,8 +41,8 @@ class Source(Protocol):
 class Plan:
     """What to do: `sample` records of each collection (None: all), how hard to search, what may be shown.
 
-    `identified` is what is known of the vectors' embedder, in words; `precision` how precisely they are stored. `batch`
-    vectors are searched together; a stopped audit loses no more than those.
+    `identified` is what is known of the vectors' embedder, in words. `batch` vectors are searched together (None: few
+    on a CPU, more on an accelerator); a stopped audit loses no more than those.
     """
 
     sample: int | None = 200
@@ -48,8 +51,7 @@ class Plan:
     shown: bool = False
     restart: bool = False
     identified: str = "not checked"
-    precision: str = "not checked"
-    batch: int = 32
+    batch: int | None = None
     tag: Tag | None = None
     calibration: SpanCalibration | None = None
 
@@ -83,15 +85,16 @@ def audit(
         show=plan.shown,
     )
     conditions = _conditions(source, inverter, plan)
+    batch = plan.batch or (CPU_BATCH if inverter.embedder.device.type == "cpu" else BATCH)
     with Ledger(folder, _settings(source, inverter, plan), restart=plan.restart) as ledger:
         try:
             run(
                 records,
-                invert=partial(inverted, inverter, effort=plan.effort, seed=plan.seed, at_once=plan.batch),
+                invert=partial(inverted, inverter, effort=plan.effort, seed=plan.seed, at_once=batch),
                 ledger=ledger,
                 detectors=detectors,
                 total=total,
-                batch=plan.batch,
+                batch=batch,
                 on_progress=on_progress,
             )
         except KeyboardInterrupt:
@@ -131,7 +134,7 @@ def _conditions(source: Source, inverter: Inverter, plan: Plan) -> Conditions:
         identified=plan.identified,
         width=source.width,
         effort=plan.effort,
-        precision=plan.precision,
+        precision=source.precision,
         domain=_domain(inverter),
         detectors=detectors,
         names_found=plan.tag is not None,

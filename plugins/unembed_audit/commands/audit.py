@@ -1,6 +1,7 @@
 """`unembed audit`: what does this store give away?"""
 
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from unembed.errors import InputError
 from unembed_audit.pipeline.run import Progress
 
 __all__ = ["audit"]
+
+CPU_EFFORT = "low"
 
 
 @click.command()
@@ -36,9 +39,7 @@ __all__ = ["audit"]
 @click.option(
     "--effort",
     metavar="NAME",
-    default=EFFORT,
-    show_default=True,
-    help=f"{', '.join(EFFORTS)}, or another of the inverter's.",
+    help=f"How hard to search: {', '.join(EFFORTS)}, or another of the inverter's.  [default: medium; low on a CPU]",
 )
 @click.option("--max-cost", type=click.FloatRange(0), help="Most US dollars spent on an embedding API.")
 @click.option("--show-text", is_flag=True, help="Write what was found as it is, not masked.")
@@ -62,7 +63,7 @@ def audit(
     column: str | None,
     inverter: str,
     embedder: str | None,
-    effort: str,
+    effort: str | None,
     max_cost: float | None,
     show_text: bool,
     fail_above: float | None,
@@ -80,12 +81,13 @@ def audit(
     from unembed import load, open_source
     from unembed_audit.auditing import Plan
     from unembed_audit.auditing import audit as run_audit
-    from unembed_audit.commands.opening import check_extra, open_tagger, who_made
+    from unembed_audit.commands.opening import check_extra, open_calibration, open_tagger, who_made
 
     check_extra()
-    opened = open_source(source, column, collection=collection)
     model = load(inverter, device=device, embedder=embedder)
+    effort = effort or (CPU_EFFORT if model.embedder.device.type == "cpu" else EFFORT)
     model.settings(effort)
+    opened = open_source(source, column, collection=collection, width=model.dimension)
     if opened.width != model.dimension:
         raise InputError(
             f"the vectors of {opened.place} are {opened.width} wide; inverter {model.name!r} takes vectors of "
@@ -109,6 +111,7 @@ def audit(
         restart=restart,
         identified=identified,
         tag=tag,
+        calibration=open_calibration(model),
     )
     folder = out or Path(f"audit-{_named(source)}")
     with metered(model, max_cost), _progress() as on_progress:
@@ -149,7 +152,7 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
 
     console = Console(stderr=True)
     columns = (TextColumn("inverting"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-    said = 0.0
+    said = -math.inf
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None, note="")
 
@@ -157,10 +160,10 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
             nonlocal said
             done = state.before + state.done
             left = "" if state.left is None else f", about {_time(state.left)} left"
-            note = f"{60 * state.rate:.0f} a minute{left}"
+            note = f"{60 * state.rate:.0f} a minute{left}" if state.done else "a rate and an estimate follow"
             bar.update(task, completed=done, total=state.total, note=note)
-            if not console.is_terminal and (said == 0 or state.seconds - said >= 30):
-                said = max(state.seconds, 1e-9)
+            if not console.is_terminal and (state.seconds - said >= 30 or said == 0 < state.done):
+                said = state.seconds
                 print(f"{done} of {state.total if state.total is not None else '?'} records, {note}", file=sys.stderr)
 
         yield on_progress

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unembed.errors import MissingExtraError
+from unembed_audit.findings.support import SHIPPED as SUPPORT
+from unembed_audit.findings.support import SpanCalibration
 from unembed_audit.identify.identifying import Embed, Identification, identify
 from unembed_audit.identify.signatures import Vectors, read_signatures
 from unembed_audit.pipeline.sampling import Census, draw
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from unembed_audit.auditing import Source
     from unembed_audit.findings.detect import Tag
 
-__all__ = ["LOOKED_AT", "a_few", "check_extra", "embed_with", "open_tagger", "who_made"]
+__all__ = ["LOOKED_AT", "a_few", "check_extra", "embed_with", "open_calibration", "open_tagger", "who_made"]
 
 LIBRARIES = ("jinja2", "markupsafe", "phonenumbers", "pygal", "stdnum")
 LOOKED_AT = 512  # vectors of each collection by which an embedder is identified
@@ -82,6 +84,14 @@ def open_tagger(device: str | None) -> "Tag | None":
         return Tagger.open(device=choose_device(device))
     except MissingExtraError:
         return None
+
+
+def open_calibration(inverter: "Inverter") -> SpanCalibration | None:
+    """The shipped calibration of spans, None where it was fitted to another inverter's results."""
+    if not SUPPORT.exists():
+        return None
+    found = SpanCalibration.load(SUPPORT)
+    return found if found.inverter == inverter.name else None
 
 
 def _embedded(inverter: "Inverter", texts: Sequence[str]) -> Vectors:

@@ -18,7 +18,11 @@ from unembed.errors import InputError
 from unembed_audit.findings.finding import Finding
 from unembed_audit.findings.rejoin import rejoin
 
-__all__ = ["SpanCalibration", "agreement", "features_of", "fit", "normalised", "supported"]
+__all__ = [
+    "SHIPPED", "SpanCalibration", "agreement", "calibration_error", "features_of", "fit", "normalised", "supported",
+]  # fmt: skip
+
+SHIPPED = Path(__file__).parent / "support.json"
 
 SHARPNESS = 50.0  # a candidate whose similarity is 0.02 less counts 1/e
 RIDGE = 1e-2
@@ -49,12 +53,14 @@ class SpanCalibration:
     """A logistic curve from what is known of a span to the probability that it is right, fitted to `n` spans.
 
     `weights` are those of: 1, the agreement, log10(1 − similarity), the probability that the whole text is exact,
-    whether a check digit fits. `error` is the expected calibration error on spans kept out of the fit.
+    whether a check digit fits. `error` is the expected calibration error on spans kept out of the fit; `inverter` is
+    whose results it was fitted to, and holds for.
     """
 
     weights: tuple[float, ...]
     n: int
     error: float
+    inverter: str = ""
 
     def probability(self, features: Sequence[float]) -> float:
         """The probability for the features that `features_of` gives."""
@@ -69,7 +75,9 @@ class SpanCalibration:
         """Read what `save` wrote; raises InputError."""
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return cls(tuple(map(float, found["weights"])), int(found["n"]), float(found["error"]))
+            return cls(
+                tuple(map(float, found["weights"])), int(found["n"]), float(found["error"]), str(found["inverter"])
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} holds no calibration of spans: {error}") from error
 
@@ -89,7 +97,9 @@ def features_of(
     ]
 
 
-def fit(features: NDArray[np.float64], right: NDArray[np.bool_], *, seed: int = 0, rounds: int = 50) -> SpanCalibration:
+def fit(
+    features: NDArray[np.float64], right: NDArray[np.bool_], *, inverter: str = "", seed: int = 0, rounds: int = 50
+) -> SpanCalibration:
     """Fit to spans whose truth is known: features `[N, 5]`, whether each was right `[N]`. Raises InputError.
 
     Newton's method with a slight ridge, on all spans; `error` comes from fitting to one half and looking at the other.
@@ -101,8 +111,9 @@ def fit(features: NDArray[np.float64], right: NDArray[np.bool_], *, seed: int = 
     errors = []
     for one, other in (halves, halves[::-1]):
         guess = _sigmoid(features[other] @ _newton(features[one], right[one], rounds))
-        errors.append(_calibration_error(guess, right[other]))
-    return SpanCalibration(tuple(_newton(features, right, rounds).tolist()), len(right), float(np.mean(errors)))
+        errors.append(calibration_error(guess, right[other]))
+    weights = tuple(_newton(features, right, rounds).tolist())
+    return SpanCalibration(weights, len(right), float(np.mean(errors)), inverter)
 
 
 def supported(
@@ -147,7 +158,7 @@ def _sigmoid(value: NDArray[np.float64]) -> NDArray[np.float64]:
     return clipped
 
 
-def _calibration_error(guess: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+def calibration_error(guess: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
     """Expected calibration error in ten bins (Guo et al. 2017)."""
     place = np.minimum((guess * 10).astype(int), 9)
     gaps = [abs(float((guess[place == b] - right[place == b]).sum())) for b in range(10)]

@@ -18,6 +18,7 @@ DIRECTION = PROFILE = 0.25
 EVIDENCE = 0.4
 FEW = 20.0  # nats of evidence in all that speak for less than `LEAST` vectors
 LEAST = 8  # vectors from which a group's mean and deviations say something
+USUAL = 0.2  # share of the surely assigned vectors from which an unclear one may go with them
 AGAINST = -10.0  # nats of evidence against a signature that an unusual text may have
 APART = 6.0  # gap between two populations, in their own deviations along it; halves of one Gaussian have 2.7
 
@@ -59,16 +60,18 @@ def fits(units: Vectors, signature: Signature) -> Fit:
 def assign(units: Vectors, signatures: Sequence[Signature]) -> NDArray[np.int64]:
     """For each unit vector `[N, D]` the signature with the most evidence, −1 where all have much against them.
 
-    A vector with a little against it goes with the signature that most others go with: an unusual text is no other
-    model.
+    A vector with a little against it goes with the likeliest of the signatures that many others go with: an unusual
+    text is no other model.
     """
     if not signatures:
         return np.full(len(units), -1)
     evidence = np.stack([one.evidence(units) for one in signatures], 1)
     best, most = evidence.argmax(1), evidence.max(1)
-    sure = best[most > 0]
-    usual = int(np.bincount(sure).argmax()) if len(sure) > len(units) / 2 else -1
-    unclear = np.full(len(units), -1) if usual < 0 else np.where(evidence[:, usual] > AGAINST, usual, -1)
+    sure = np.bincount(best[most > 0], minlength=len(signatures))
+    unclear = np.full(len(units), -1)
+    if sure.sum() > len(units) / 2:
+        usual = np.where(sure >= USUAL * sure.sum(), evidence, -np.inf)
+        unclear = np.where(usual.max(1) > AGAINST, usual.argmax(1), -1)
     return np.where(most > 0, best, unclear)
 
 

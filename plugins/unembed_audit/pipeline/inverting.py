@@ -7,9 +7,14 @@ from typing import Any
 import numpy as np
 
 from unembed import Inverter
+from unembed.engine.loop import Step
+from unembed.engine.state import Candidates
 from unembed_audit.pipeline.run import Recovered
 
 __all__ = ["inverted", "same_to", "tokens_of"]
+
+
+CANDIDATES = 8  # of a search that are told beside its result
 
 
 def inverted(
@@ -21,17 +26,53 @@ def inverted(
     at_once: int | None = None,
 ) -> Iterator[Recovered]:
     """Invert batches of vectors `[n, D]`, `at_once` together; results come in order, as searches end."""
-    for row in inverter.stream(batches, effort=effort, seed=seed, at_once=at_once):
-        yield Recovered(
-            place=row["index"],
-            text=str(row["reconstruction"]),
-            similarity=math.nan if row["similarity"] is None else row["similarity"],
-            confidence=row["confidence"],
-            verdict=row.get("verdict"),
-            stopped=row["stopped"],
-            steps=row["steps"],
-            queries=row["queries"],
-        )
+    best = _Best()
+    found = inverter.inversions(
+        batches, effort=inverter.settings(effort), at_once=at_once, seed=seed, candidates=True, on_step=best
+    )
+    for first, inversion in found:
+        others = best.texts(inverter)
+        for place, row in enumerate(inversion.rows(first=first)):
+            text = str(row["reconstruction"])
+            similarity = math.nan if row["similarity"] is None else row["similarity"]
+            more = [(other, reached) for other, reached in others.get(place, []) if other != text]
+            yield Recovered(
+                place=row["index"],
+                text=text,
+                similarity=similarity,
+                confidence=row["confidence"],
+                verdict=row["verdict"],
+                stopped=row["stopped"],
+                steps=row["steps"],
+                queries=row["queries"],
+                candidates=(text, *(other for other, _ in more)),
+                similarities=(similarity, *(reached for _, reached in more)),
+            )
+
+
+class _Best:
+    """The best candidates of each vector of a search, gathered step by step."""
+
+    def __init__(self) -> None:
+        self.kept: Candidates | None = None
+
+    def __call__(self, step: Step) -> None:
+        """Take a step's candidates in; round 0 begins another search."""
+        made = [one.candidates for one in step.made or ()]
+        before = [] if step.number == 0 or self.kept is None else [self.kept]
+        if before or made:
+            self.kept = Candidates.cat([*before, *made]).best(CANDIDATES)
+
+    def texts(self, inverter: Inverter) -> dict[int, list[tuple[str, float]]]:
+        """By vector its candidates as texts with their similarities, the best first; then begin anew."""
+        kept, self.kept = self.kept, None
+        if kept is None or not len(kept):
+            return {}
+        found: dict[int, list[tuple[str, float]]] = {}
+        texts = map(str, inverter.codec.decode(kept.signals))
+        for owner, text, reached in zip(kept.owner.tolist(), texts, kept.similarity.tolist(), strict=True):
+            found.setdefault(owner, []).append((text, reached))
+        return found
 
 
 def same_to(inverter: Inverter, originals: Sequence[str], recovered: Sequence[str]) -> list[bool]:

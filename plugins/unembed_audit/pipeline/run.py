@@ -96,6 +96,8 @@ def run(
     """
     before, began, done = len(ledger.done), clock(), 0
     waiting: dict[int, Chosen] = {}
+    if on_progress is not None:
+        on_progress(Progress(0, before, total, 0.0))
 
     def feed() -> Iterator[Any]:
         place = 0
@@ -110,7 +112,8 @@ def run(
             raise RuntimeError(f"the inversion gave a result for vector {one.place}, which isn't waiting for one")
         ledger.append(row_of(waiting.pop(one.place), one, detectors))
         done += 1
-        if on_progress is not None:
+        # Results come by batches: a rate between them would be too low.
+        if on_progress is not None and (not waiting or done % batch == 0):
             on_progress(Progress(done, before, total, clock() - began))
     if waiting:
         raise RuntimeError(f"the inversion gave no result for {len(waiting)} of its vectors")

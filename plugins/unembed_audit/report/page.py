@@ -9,7 +9,7 @@ from markupsafe import Markup
 from unembed_audit.findings.kinds import KINDS
 from unembed_audit.report.charts import bars
 from unembed_audit.report.rates import Rate
-from unembed_audit.report.words import changes, method, sentences
+from unembed_audit.report.words import actions, changes, method, sentences
 
 __all__ = ["page"]
 
@@ -44,6 +44,7 @@ def page(report: Mapping[str, Any]) -> str:
         labels={name: kind.one for name, kind in KINDS.items()},
         summary=sentences(report),
         method=method(report),
+        actions=actions(report),
         changes=changes(report),
     )
 

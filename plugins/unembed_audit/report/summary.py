@@ -70,6 +70,7 @@ def summarise(
         sizes[stratum] = max(n, sizes.get(stratum, 0))
     seen = _seen(tallies)
     weights = {one: sizes[one] / n for one, n in seen.items() if n}
+    whole_store = all(seen.get(one) == size for one, size in sizes.items())
     measured = tallies.measured == tallies.rows and tallies.rows > 0
     live = {one: size for one, size in sizes.items() if not one.deleted}
     gone = {one: size for one, size in sizes.items() if one.deleted}
@@ -106,8 +107,8 @@ def summarise(
         "by_length": [
             {
                 "tokens": _span(*LENGTHS[bucket]),
-                "exact": whole.of_domain(weights).as_dict(),
-                "disclosed": some.of_domain(weights).as_dict(),
+                "exact": whole.of_domain(weights, whole=whole_store and measured).as_dict(),
+                "disclosed": some.of_domain(weights, whole=whole_store and measured).as_dict(),
             }
             for bucket, (whole, some) in sorted(tallies.lengths.items())
         ],
@@ -152,13 +153,14 @@ def _rates(tallies: Tallies, sizes: Mapping[Stratum, int], measured: bool) -> di
 def _of_kind(name: str, tally: KindTally, measured: int) -> dict[str, Any]:
     kind = KINDS[name]
     told = tally.found - tally.unknown
+    nothing = tally.found == 0
     in_originals = tally.right + tally.missed
     return {
         "kind": name,
         "label": kind.many,
         "severity": kind.severity,
         "found": tally.found,
-        "right": round(tally.right, 2) if told else None,
+        "right": round(tally.right, 2) if told or nothing else None,
         "precision": round(tally.right / told, 4) if told else None,
         "recall": round(tally.right / in_originals, 4) if measured and in_originals else None,
         "missed": tally.missed if measured else None,

@@ -68,9 +68,13 @@ class Share:
         """The share in all strata of `sizes`, each weighing as many records as it has."""
         return stratified([(self.of_stratum(one, size, measured=measured), size) for one, size in sizes.items()])
 
-    def of_domain(self, weights: Mapping[Stratum, float]) -> Rate:
-        """The share among records that cut across strata; `weights` are what one sampled record stands for."""
-        return weighted([(self.sums[one], n, weights.get(one, 1.0)) for one, n in self.counts.items()])
+    def of_domain(self, weights: Mapping[Stratum, float], *, whole: bool = False) -> Rate:
+        """The share among records that cut across strata; `weights` are what one sampled record stands for.
+
+        There is no interval where the `whole` store was looked at and measured.
+        """
+        found = weighted([(self.sums[one], n, weights.get(one, 1.0)) for one, n in self.counts.items()])
+        return found if not whole or found.share is None else Rate(found.share, found.share, found.share, found.n)
 
 
 @dataclass

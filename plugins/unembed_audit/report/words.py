@@ -5,7 +5,7 @@ from typing import Any
 
 from unembed_audit.findings.kinds import KINDS
 
-__all__ = ["changes", "method", "sentences"]
+__all__ = ["actions", "changes", "method", "sentences"]
 
 NAMED = 5  # kinds that the summary names
 
@@ -24,11 +24,12 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
         )
     else:
         sure = "" if report["method"] == "measured" else " by estimate"
+        if given["low"] != given["high"]:
+            sure += f" (95 % interval {_share(given['low'])} to {_share(given['high'])})"
         told.append(
             f"{_share(given['share'])} of the {_number(store['records'] + store['deleted'])} records in "
-            f"this store give away their text or something that matters in it{sure} (95 % interval "
-            f"{_share(given['low'])} to {_share(given['high'])}), to whoever can read the "
-            f"vectors and ask the model that made them. {_share(overall['exact']['share'])} come back word for word."
+            f"this store give away their text or something that matters in it{sure}, to whoever can read the vectors "
+            f"and ask the model that made them. {_share(overall['exact']['share'])} come back word for word."
         )
     likely = [kind for kind in report["by_kind"] if (kind["right"] or 0) >= 1]
     likely.sort(key=lambda kind: -kind["severity"])
@@ -39,14 +40,35 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
         told.append(f"Among {_number(report['rows'])} records looked at there came back {_list(parts)}{more}.")
     if store["deleted"]:
         share = report["deleted"]["disclosed"]["share"]
-        are = "record is" if store["deleted"] == 1 else "records are"
-        told.append(
-            f"{_number(store['deleted'])} deleted {are} still in the store's files"
-            + ("." if share is None else f"; {_share(share)} of them give something away.")
-        )
+        if store["deleted"] == 1:
+            told.append("The vector of 1 deleted record is still in the store's files.")
+        else:
+            more = "" if share is None else f"; {_share(share)} of them give something away"
+            told.append(f"The vectors of {_number(store['deleted'])} deleted records are still in its files{more}.")
     if not report["conditions"]["names_found"]:
         told.append("Names of people and diagnoses were not looked for, so what matters is undercounted.")
     return told
+
+
+def actions(report: Mapping[str, Any]) -> list[str]:
+    """What whoever keeps the store can do, the most pressing first."""
+    lines = []
+    if report["store"]["deleted"]:
+        lines.append(
+            "Remove what was deleted: compact or rebuild the store and its backups, then audit again. Where people "
+            "asked for the deletion, it isn't done yet."
+        )
+    secrets = next((kind for kind in report["by_kind"] if kind["kind"] == "secret"), None)
+    if secrets is not None and (secrets["right"] is None or secrets["right"] >= 0.5):
+        lines.append("Change the passwords and keys that were found, and keep such records out of the store.")
+    lines += [
+        "Give the vectors, their snapshots and backups the protection that the texts have: the same classification, "
+        "access rights, encryption and retention.",
+        "Keep the embedding model's keys from whoever can read the vectors: the search needs both.",
+        "Leave out of the texts, before they are embedded, what a search doesn't need: names, numbers, secrets.",
+        "Before vectors leave your hands, measure what noise, rounding or a rotation would gain: `unembed defend`.",
+    ]
+    return lines
 
 
 def method(report: Mapping[str, Any]) -> str:

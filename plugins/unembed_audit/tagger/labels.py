@@ -5,9 +5,10 @@ from itertools import pairwise
 
 from unembed_audit.findings.kinds import KINDS
 
-__all__ = ["OUTSIDE", "TAGS", "begin", "inside", "kind_of", "mended", "spans_of"]
+__all__ = ["OUTSIDE", "TAGS", "UNSURE", "begin", "inside", "kind_of", "mended", "spans_of"]
 
 OUTSIDE = 0
+UNSURE = -100  # a word whose tag isn't known: nothing is learnt from it
 TAGS: tuple[str, ...] = ("O", *(f"{place}-{name}" for name in KINDS for place in "BI"))
 
 
@@ -22,15 +23,16 @@ def inside(kind: str) -> int:
 
 
 def kind_of(tag: int) -> str | None:
-    """The kind of a tag, None outside of spans."""
-    return None if tag == OUTSIDE else TAGS[tag][2:]
+    """The kind of a tag, None outside of spans and where it isn't known."""
+    return None if tag in (OUTSIDE, UNSURE) else TAGS[tag][2:]
 
 
 def mended(tags: Sequence[int]) -> list[int]:
     """Tags in which every span begins with a B: an I that follows another kind, or nothing, becomes one."""
     pairs = pairwise([OUTSIDE, *tags])
     return [
-        begin(str(kind_of(tag))) if TAGS[tag][0] == "I" and kind_of(was) != kind_of(tag) else tag for was, tag in pairs
+        begin(str(kind_of(tag))) if tag > OUTSIDE and TAGS[tag][0] == "I" and kind_of(was) != kind_of(tag) else tag
+        for was, tag in pairs
     ]
 
 

@@ -2,8 +2,11 @@
 
 import json
 import re
+import runpy
+from pathlib import Path
 
 import pytest
+from jsonschema import Draft7Validator, ValidationError
 
 from unembed_audit.report.sarif import sarif
 from unembed_audit.report.summary import summarise
@@ -55,6 +58,39 @@ def test_what_the_standard_requires_is_there(report):
         assert (one["kind"], one["level"]) == ("fail", one["level"]) and one["level"] != "none"
     prints = [one["partialFingerprints"]["primaryLocationLineHash"] for one in run["results"]]
     assert len(set(prints)) == len(prints)
+
+
+def schema():
+    path = Path(__file__).parent / "sarif_schema.py"
+    return Draft7Validator(runpy.run_path(str(path))["SCHEMA"])
+
+
+def test_a_log_fits_the_schema_whatever_is_in_it(report, make):
+    unknown = summarise([make.row(0, confidence=None, findings=[make.finding()])], make.census, make.conditions())
+    hostile = summarise(
+        [make.row(0, exact=True, words=1.0, missed={}, collection=make.hostile)],
+        make.census,
+        make.conditions(place=make.hostile),
+    )
+    nothing = summarise([], make.census, make.conditions(), complete=False)
+    for one in (report, unknown, hostile, nothing):
+        schema().validate(sarif(one))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda run: run.pop("tool"),
+        lambda run: run["results"][0].pop("message"),
+        lambda run: run["results"][0].update(level="critical"),
+        lambda run: run["results"][0].update(extra=1),
+    ],
+)
+def test_the_schema_refuses_what_the_standard_does(report, spoil):
+    log = sarif(report)
+    spoil(log["runs"][0])
+    with pytest.raises(ValidationError):
+        schema().validate(log)
 
 
 def test_fingerprints_stay_from_run_to_run(report):

@@ -57,7 +57,9 @@ def trained(tokenizer):
     network, draw = tiny(2), random.Random(0)
     examples = [sentence(draw) for _ in range(200)]
     options = Options(steps=80, batch=16, rate=5e-3, head_rate=5e-3, plain=0, corrupt=0, rename=0)
-    losses = train(network, tokenizer, batches(examples, [], options, spell={}, names=()), options, torch.device("cpu"))
+    losses = train(
+        network, tokenizer, batches(examples, [], [], options, spell={}, names=()), options, torch.device("cpu")
+    )
     assert losses[-1] < losses[0] / 5
     return network
 
@@ -67,7 +69,9 @@ def test_only_the_last_layers_and_the_head_are_trained(tokenizer):
     before = {name: one.detach().clone() for name, one in network.named_parameters()}
     options = Options(steps=2, batch=4)
     draw = random.Random(0)
-    train(network, tokenizer, batches([sentence(draw)], [], options, spell={}, names=()), options, torch.device("cpu"))
+    train(
+        network, tokenizer, batches([sentence(draw)], [], [], options, spell={}, names=()), options, torch.device("cpu")
+    )
     moved = {name for name, one in network.named_parameters() if not torch.equal(one, before[name])}
     assert moved and moved <= set(network.changed())
     assert all(name.startswith(("head.", "encoder.encoder.layer.1.")) for name in network.changed())
