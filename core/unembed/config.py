@@ -24,7 +24,7 @@ class Config(BaseModel):
     def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         kind = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and {kind, *get_args(kind)} & {int, float}:
-            raise ValueError(f"a number is wanted, not {str(value).lower()}")
+            raise ValueError(f"expected a number, got {str(value).lower()}")
         return value
 
 

@@ -62,7 +62,7 @@ class OutputError(UnembedError, OSError):
 
 
 class TrainingError(UnembedError, RuntimeError):
-    """Training can't go on, for its loss or its weights are no numbers any more; the last save is kept."""
+    """Training can't continue: its loss or its weights aren't finite. The last save is kept."""
 
 
 class MissingExtraError(UnembedError, ImportError):

@@ -73,7 +73,7 @@ def square(source: Any, size: int, what: str) -> Image.Image:
     elif isinstance(source, bytes):
         source = io.BytesIO(source)
     elif not isinstance(source, Image.Image):
-        raise InputError(f"{what} is no image (a path, bytes, a PIL image or an array) but {type(source).__name__}")
+        raise InputError(f"{what} isn't an image (a path, bytes, a PIL image or an array) but {type(source).__name__}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata and pictures over 90 megapixels, which are welcome
@@ -88,7 +88,7 @@ def square(source: Any, size: int, what: str) -> Image.Image:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise InputError(f"{what} has more than the {most} megapixels that are opened: scale it down first") from error
     except Image.UnidentifiedImageError as error:
-        raise InputError(f"{what} is no image in a format that Pillow knows, whatever its name says") from error
+        raise InputError(f"{what} isn't an image in a format that Pillow can read") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise InputError(f"{what} can't be read as an image: {error}") from error
 

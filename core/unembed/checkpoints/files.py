@@ -77,7 +77,7 @@ def _foreign(folder: Path) -> str | None:
     try:
         manifest = read_manifest(folder)
     except CheckpointError:
-        return "holds files and is no checkpoint of unembed"
+        return "holds files and isn't an unembed checkpoint"
     known = {MANIFEST, *manifest.files, *(file for entry in manifest.tensors.values() for file in entry.files)}
     strange = sorted(name for name in names - known if manifest.files or not name.startswith(BESIDE))
     return f"holds {brief(strange[0])}, which isn't the checkpoint's" if strange else None

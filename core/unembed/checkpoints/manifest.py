@@ -159,7 +159,7 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError as error:
         what = "it has no readable manifest.json" if os.path.isdir(folder) else "there is no such folder"
         hint = "give the folder that a training run or an import wrote"
-        raise CheckpointError(f"{folder} is no unembed checkpoint: {what}; {hint}") from error
+        raise CheckpointError(f"{folder} isn't an unembed checkpoint: {what}; {hint}") from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} isn't valid JSON: {error}") from error
     found = data.get("format") if isinstance(data, dict) else None

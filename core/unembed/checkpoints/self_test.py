@@ -32,7 +32,9 @@ def run(inverter: "Inverter") -> None:
     if test is None:
         raise CheckpointError(f"inverter {inverter.name!r} has no self-test to run")
     if test.probe is not None and test.probe >= len(inverter.codec.probes):
-        raise CheckpointError(f"the self-test of {inverter.name!r} names probe {test.probe}, which its codec hasn't")
+        raise CheckpointError(
+            f"the self-test of {inverter.name!r} names probe {test.probe}, which its codec doesn't have"
+        )
     subject = test.object if test.probe is None else inverter.codec.probes[test.probe]
     reached = _reached(inverter, subject, test.steps, test.beam)
     if not reached >= test.similarity - SLACK:

@@ -31,7 +31,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def _number(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
     """A range lets NaN through, which is above and below nothing."""
     if value is not None and math.isnan(value):
-        raise click.BadParameter("nan is no number", context, option)
+        raise click.BadParameter("nan isn't a number", context, option)
     return value
 
 
@@ -44,13 +44,13 @@ _SEARCH = (
         callback=_number,
         help="Maximum US dollars spent on an embedding API.",
     ),
-    click.option("--dry-run", is_flag=True, help="Only say what the inversion can cost at most."),
+    click.option("--dry-run", is_flag=True, help="Print the maximum cost and exit."),
     click.option(
         "--effort",
         metavar="NAME",
         default=EFFORT,
         show_default=True,
-        help=f"How hard to search: {', '.join(EFFORTS)}, or another of the inverter's.",
+        help=f"How hard to search: {', '.join(EFFORTS)}, or another that the inverter defines.",
     ),
     click.option(
         "--steps", type=click.IntRange(0, MOST), help="Maximum rounds of correction.  [default: set by --effort]"

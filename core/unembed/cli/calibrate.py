@@ -29,29 +29,31 @@ POOL = 50  # inputs that one is chosen from
     type=click.Path(path_type=Path),
     required=True,
     multiple=True,
-    help="Passages (.txt, a line each) or a folder of images, as the inverter has it; or a .parquet of either. "
+    help="A .txt file of passages, one per line, or a folder of images, or a .parquet file of either. "
     "Again for further ones.",
 )
-@click.option("--column", help="Of a .parquet file.  [default: text, image …, the modality's name for it]")
-@click.option("--samples", type=click.IntRange(2), default=SAMPLES, show_default=True, help="Most inputs a length.")
+@click.option("--column", help="Column of a .parquet file.  [default: the modality's name, as text or image]")
+@click.option(
+    "--samples", type=click.IntRange(2), default=SAMPLES, show_default=True, help="Maximum number of inputs per length."
+)
 @click.option(
     "--max-tokens",
     "lengths",
     type=click.IntRange(1),
     multiple=True,
-    help="Take the first so many tokens of passages that have them; again for further lengths.",
+    help="Cut passages to this many tokens; shorter ones are left out. Repeat it for several lengths.",
 )
 @click.option(
     "--effort",
     metavar="NAME",
     default=EFFORT,
     show_default=True,
-    help=f"How hard to search: {', '.join(EFFORTS)}, or another of the inverter's.",
+    help=f"How hard to search: {', '.join(EFFORTS)}, or another that the inverter defines.",
 )
 @click.option(
     "--floor-only",
     is_flag=True,
-    help="Keep the calibration, and only measure below which similarity no input of the embedder ends.",
+    help="Keep the calibration; only measure the lowest similarity that the embedder's own inputs reach.",
 )
 @click.option("--device", help="cpu, cuda, cuda:1 …  [default: the accelerator if there is one]")
 def calibrate(
@@ -64,7 +66,7 @@ def calibrate(
     floor_only: bool,
     device: str | None,
 ) -> None:
-    """Learn, from inputs that CHECKPOINT wasn't trained on, how often a result of some similarity is exact.
+    """Fit a confidence score for CHECKPOINT on inputs that it wasn't trained on.
 
     What is learnt is written to the checkpoint's manifest; `invert` then prints a confidence with each result. Of texts
     and other sequences, --samples whole inputs of all lengths are inverted once more at effort low: results that end

@@ -16,11 +16,11 @@ _MARKS = {"passed": ("ok", "green"), "failed": ("FAILED", "red"), "skipped": ("-
 
 @click.command()
 @click.argument("plugin")
-@click.option("--config", type=click.Path(path_type=Path), help="A training config: its recipe is checked too.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a check on standard output.")
+@click.option("--config", type=click.Path(path_type=Path), help="A training config whose recipe to check too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per check.")
 @click.pass_context
 def check(context: click.Context, plugin: str, config: Path | None, as_json: bool) -> None:
-    """Check that PLUGIN (see `unembed plugins`), and every inverter that it offers, keeps the contract."""
+    """Check that PLUGIN and each of its inverters keep the contract; `unembed plugins` lists names."""
     from unembed.testing import check_plugin
 
     found = check_plugin(plugin, config=config)

@@ -17,13 +17,15 @@ __all__ = ["evaluate"]
     "--data",
     type=click.Path(path_type=Path),
     required=True,
-    help="Passages (.txt, a line each) or a folder of images, as the inverter has it; or a .parquet of either.",
+    help="A .txt file of passages, one per line, or a folder of images, or a .parquet file of either.",
 )
-@click.option("--column", help="Of a .parquet file.  [default: text, image …, the modality's name for it]")
-@click.option("--samples", type=click.IntRange(1), default=SAMPLES, show_default=True, help="Most inputs used.")
-@click.option("--max-tokens", type=click.IntRange(1), help="Take the first so many tokens of passages that have them.")
+@click.option("--column", help="Column of a .parquet file.  [default: the modality's name, as text or image]")
+@click.option("--samples", type=click.IntRange(1), default=SAMPLES, show_default=True, help="Maximum number of inputs.")
+@click.option(
+    "--max-tokens", type=click.IntRange(1), help="Cut passages to this many tokens; shorter ones are left out."
+)
 @search_options
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
     data: Path,
     column: str | None,
@@ -32,7 +34,7 @@ def evaluate(
     searching: Searching,
     as_json: bool,
 ) -> None:
-    """Embed what --data holds, invert the embeddings and compare."""
+    """Embed the inputs in --data, invert the embeddings and compare."""
     from unembed.contract.codec import SequenceCodec
     from unembed.inversion.evaluation import evaluate as measure
 

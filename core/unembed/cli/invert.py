@@ -48,7 +48,7 @@ VERDICTS = {
 )
 @click.option("--strict", is_flag=True, help="Stop at a row of --vectors that can't be inverted; don't skip it.")
 @search_options
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -175,7 +175,7 @@ def _targets(
     if source.width != model.dimension:
         raise InputError(
             f"the vectors are {source.width} wide; inverter {model.name!r} takes vectors of {model.embedder.name!r}, "
-            f"which are {model.dimension} wide: choose the inverter of their model"
+            f"which are {model.dimension} wide: use an inverter trained for their model"
         )
     column, collection, ranges = chosen
     content = content_of(place, source)

@@ -11,7 +11,7 @@ __all__ = ["new_plugin"]
 @click.argument("name")
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to write.  [default: unembed_NAME]")
 def new_plugin(name: str, out: Path | None) -> None:
-    """Write a package for a plugin called NAME: complete, trainable and tested, with a toy signal to replace."""
+    """Write a complete, trainable and tested plugin package NAME, with a toy signal to replace."""
     from unembed.registry.scaffolding import write_plugin
 
     folder = write_plugin(name, out)

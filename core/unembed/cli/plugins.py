@@ -12,7 +12,7 @@ __all__ = ["plugins"]
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a plugin on standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per plugin.")
 def plugins(as_json: bool) -> None:
     """List the installed plugins and what each offers."""
     from unembed.registry.discovery import KINDS

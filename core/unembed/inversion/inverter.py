@@ -287,14 +287,14 @@ class Inverter:
         try:
             target = torch.as_tensor(vectors, dtype=torch.float32, device=self.embedder.device)
         except (TypeError, ValueError) as error:
-            raise InputError(f"the vectors can't be read as numbers of one shape [N, D]: {error}") from error
+            raise InputError(f"the vectors can't be read as an array of numbers [N, D]: {error}") from error
         target = target[None] if target.ndim == 1 and target.numel() else target
         if target.ndim != 2 or len(target) == 0:
             raise InputError(f"vectors must have shape [N, D] with N at least 1; got {list(target.shape)}")
         if target.shape[1] != self.dimension:
             raise InputError(
                 f"the vectors are {target.shape[1]} wide; inverter {self.name!r} takes vectors of "
-                f"{self.embedder.name!r}, which are {self.dimension} wide: choose the inverter of their model"
+                f"{self.embedder.name!r}, which are {self.dimension} wide: use an inverter trained for their model"
             )
         for found, what in (
             ((~target.isfinite()).any(1), "NaN or infinity"),

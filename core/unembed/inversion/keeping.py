@@ -204,7 +204,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             except (ValueError, RecursionError):
                 row = None
             if not isinstance(row, dict):
-                raise InputError(f"{brief(path)}, line {number} is no row of results; {FRESH}")
+                raise InputError(f"{brief(path)}, line {number} isn't a row of results; {FRESH}")
             yield row
 
 

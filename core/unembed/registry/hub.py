@@ -26,5 +26,5 @@ def from_hub(name: str) -> Path:
     except (RepositoryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError) as error:
         known = ", ".join(sorted(offers("inverters"))) or "none"
         raise UnknownNameError(
-            f"no inverter {name!r}: it is no folder here and the hub didn't give it; known names: {known}"
+            f"no inverter {name!r}: it isn't a folder here, and the hub doesn't have it; known names: {known}"
         ) from error

@@ -135,8 +135,8 @@ def _check_embedder(folder: Path, manifest: "Manifest", inverter: "Inverter") ->
         found = fingerprint(box, inverter.codec)
         if not same(wanted, found):
             raise EmbedderMismatchError(
-                f"{trained}, but {box.name!r} answers otherwise (fingerprint {found.hash}); install the embedder that "
-                f"it names, or load another inverter"
+                f"{trained}, but {box.name!r} returns other embeddings (fingerprint {found.hash}); install the embedder that "
+                f"it names, or choose another inverter"
             )
 
     if box.meter is not None:

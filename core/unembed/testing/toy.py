@@ -52,7 +52,7 @@ class ToyCodec(SequenceCodec):
         signals = torch.zeros(len(objects), WIDTH, dtype=torch.long)
         for row, word in enumerate(objects):
             if not isinstance(word, str) or not word or set(word) - set(LETTERS):
-                raise InputError(f"input {row} is no word over {LETTERS!r}: {word!r}")
+                raise InputError(f"input {row} isn't a word over {LETTERS!r}: {word!r}")
             for place, letter in enumerate(word[:WIDTH]):
                 signals[row, place] = LETTERS.index(letter) + 1
         return signals

@@ -173,10 +173,10 @@ class Output:
             raise CheckpointError(f"{path} is damaged ({type(error).__name__}): {INSTEAD}") from error
         for key, kind in KINDS.items():
             if not isinstance(state, dict) or not isinstance(state.get(key), kind):
-                raise CheckpointError(f"{path} is no state of a training: its {key} is missing or wrong; {INSTEAD}")
+                raise CheckpointError(f"{path} isn't a training state: its {key} is missing or wrong; {INSTEAD}")
         numbers = (x for x in state["network"].values() if isinstance(x, torch.Tensor) and x.is_floating_point())
         if state["step"] < 0 or not all(x.isfinite().all() for x in numbers):
-            raise CheckpointError(f"{path} holds weights that are no numbers, or a step below zero: {INSTEAD}")
+            raise CheckpointError(f"{path} holds weights that aren't finite, or a negative step: {INSTEAD}")
         return state
 
     def cut_log(self, step: int) -> None:
@@ -207,7 +207,7 @@ class Output:
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged ({type(error).__name__}): {INSTEAD}") from error
         if not isinstance(found, dict) or not isinstance(found.get("config"), dict):
-            raise CheckpointError(f"{path} is no record of a training: {INSTEAD}")
+            raise CheckpointError(f"{path} isn't a training record: {INSTEAD}")
         return found
 
     def _write_record(self, record: Mapping[str, Any]) -> None:

@@ -237,7 +237,7 @@ class Trainer:
             return
         network = self.accelerator.unwrap_model(self.network)
         if not all(parameter.isfinite().all() for parameter in network.parameters()):
-            raise TrainingError(f"weights are no numbers any more at step {self.step}: lower rate or clip")
+            raise TrainingError(f"weights aren't finite at step {self.step}: lower rate or clip")
         state = {
             "network": network.state_dict(),
             "optimizer": self.optimizer.state_dict(),

@@ -29,29 +29,29 @@ CPU_EFFORT = "low"
     help="Folder for the report.  [default: named after SOURCE]",
 )
 @click.option(
-    "--sample", type=click.IntRange(1), default=200, show_default=True, help="Most records of each collection."
+    "--sample", type=click.IntRange(1), default=200, show_default=True, help="Maximum number of records per collection."
 )
 @click.option("--all", "everything", is_flag=True, help="Invert every record.")
 @click.option("--collection", help="The collection, table or index to read.  [default: all]")
 @click.option("--column", help="The column, array or field of the vectors.")
 @click.option("--inverter", default=INVERTER, show_default=True, help="A name, a checkpoint folder or a hub id.")
-@click.option("--embedder", help="Another way to the inverter's own model: a folder, a server, an API.")
+@click.option("--embedder", help="Query the inverter's embedding model elsewhere: a folder, server or API.")
 @click.option(
     "--effort",
     metavar="NAME",
     help=f"How hard to search: {', '.join(EFFORTS)}, or another of the inverter's.  [default: medium; low on a CPU]",
 )
-@click.option("--max-cost", type=click.FloatRange(0), help="Most US dollars spent on an embedding API.")
-@click.option("--show-text", is_flag=True, help="Write what was found as it is, not masked.")
+@click.option("--max-cost", type=click.FloatRange(0), help="Maximum US dollars spent on an embedding API.")
+@click.option("--show-text", is_flag=True, help="Show recovered text in full instead of masked.")
 @click.option(
     "--fail-above",
     type=click.FloatRange(0, 1),
     metavar="R",
-    help="Exit 1 if a larger share of records gives something away.",
+    help="Exit 1 if a larger share of records leaks.",
 )
-@click.option("--force", is_flag=True, help="Go on though another model seems to have made the vectors.")
-@click.option("--restart", is_flag=True, help="Begin anew in a folder that holds an audit.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample and the search.")
+@click.option("--force", is_flag=True, help="Continue even if another model seems to have made the vectors.")
+@click.option("--restart", is_flag=True, help="Start over in a folder that holds an audit.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the sample and the search.")
 @click.option("--device", help="cpu, cuda, cuda:1 …  [default: the accelerator if there is one]")
 @click.option("--json", "as_json", is_flag=True, help="Print the report's figures as one JSON object.")
 def audit(

@@ -16,7 +16,7 @@ __all__ = ["identify"]
     "--embedder",
     "embedders",
     multiple=True,
-    help="An embedder to ask with the texts beside the vectors; may be given more than once.",
+    help="Embedder to try on the texts beside the vectors. Repeat it for several.",
 )
 @click.option(
     "--invert/--no-invert", default=True, show_default=True, help="Invert a few vectors where nothing else tells."
@@ -32,7 +32,7 @@ def identify(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Say which embedder made the vectors in SOURCE, and what speaks for it.
+    """Find out which embedder made the vectors in SOURCE, and show the evidence.
 
     Signatures of known embedders are compared first; texts beside the vectors are embedded again, which alone is a
     proof; then a few vectors are inverted. Vectors of several models in one place are told apart.

@@ -128,7 +128,7 @@ def features(backbone: Backbone, layer: str, pool: Pool, *, name: str, device: t
         backbone.model(inputs)
         out = heard.pop() if heard else None
         if not isinstance(out, Tensor) or out.ndim < 2 or len(out) != len(inputs):
-            raise InputError(f"{name}: layer {layer!r} gives no tensor with a row an image; choose another")
+            raise InputError(f"{name}: layer {layer!r} doesn't return a tensor with one row per image; choose another")
         if pool == "none" or out.ndim == 2:
             return out.flatten(1)
         # Channels come first in feature maps [N, C, H, W] and last in tokens [N, L, C].

@@ -75,7 +75,7 @@ def clip(argument: str, device: torch.device) -> ImageEmbedder:
         raise InputError(f"{name}: {model!r} is neither a folder nor a model of open_clip's, as ViT-B-32 is")
     tags = open_clip.list_pretrained_tags_by_model(model)
     if pretrained not in tags and not Path(pretrained).is_file():
-        raise InputError(f"{name}: {pretrained!r} is no file; published weights of {model} are {', '.join(tags)}")
+        raise InputError(f"{name}: {pretrained!r} isn't a file; published weights of {model} are {', '.join(tags)}")
     with _Reading(name):
         network = open_clip.create_model(model, pretrained=pretrained, require_pretrained=True)
     return _tower(network, name, device)

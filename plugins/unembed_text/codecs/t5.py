@@ -102,5 +102,5 @@ class T5Codec(SequenceCodec):
 def _checked(objects: Sequence[Any]) -> list[str]:
     for row, text in enumerate(objects):
         if not isinstance(text, str):
-            raise InputError(f"input {row} is no text but {type(text).__name__}")
+            raise InputError(f"input {row} is not text but {type(text).__name__}")
     return list(objects)

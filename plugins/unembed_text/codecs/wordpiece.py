@@ -65,7 +65,7 @@ class TextCodec(SequenceCodec):
     def _ids(self, objects: Sequence[Any]) -> list[list[int]]:
         for row, text in enumerate(objects):
             if not isinstance(text, str):
-                raise InputError(f"input {row} is no text but {type(text).__name__}")
+                raise InputError(f"input {row} is not text but {type(text).__name__}")
         ids: list[list[int]] = self.tokenizer(list(objects), add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 

@@ -65,7 +65,7 @@ class _Graph:
                 str(path), options, providers=onnxruntime.get_available_providers()
             )
         except Exception as error:  # onnxruntime's own exceptions derive from Exception alone
-            raise InputError(f"{path} is no graph that onnxruntime reads: {first_line(error)}") from error
+            raise InputError(f"{path} isn't a graph that onnxruntime can read: {first_line(error)}") from error
         self.inputs = {entry.name for entry in self.session.get_inputs()}
         names = [entry.name for entry in self.session.get_outputs()]
         self.output = "sentence_embedding" if "sentence_embedding" in names else names[0]

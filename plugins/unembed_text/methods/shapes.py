@@ -38,7 +38,7 @@ class SpecialIds(Config):
 
 def _known(special: SpecialIds, t5: T5Shape) -> None:
     if max(special.pad, special.start, special.end) >= t5.vocab_size:
-        raise ValueError("special names an id that the vocabulary hasn't")
+        raise ValueError("special names an id that the vocabulary doesn't have")
 
 
 class ClosedShape(Config):

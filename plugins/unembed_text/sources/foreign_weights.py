@@ -60,11 +60,11 @@ def reach_hub(source: str) -> None:
         if isinstance(error.reason, ssl.SSLError):  # its libraries may have certificates of their own
             return
         raise InputError(
-            f"{source!r} is no folder here, and the hub can't be reached ({error.reason}): name a folder with it"
+            f"{source!r} isn't a folder here, and the hub can't be reached ({error.reason}): name a folder with it"
         ) from error
     except OSError as error:
         raise InputError(
-            f"{source!r} is no folder here, and the hub can't be reached ({error}): name a folder with it"
+            f"{source!r} isn't a folder here, and the hub can't be reached ({error}): name a folder with it"
         ) from error
 
 
@@ -75,7 +75,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder} has no readable config.json: {error}") from error
     if not isinstance(found, dict):
-        raise CheckpointError(f"{folder / 'config.json'} holds no object but {type(found).__name__}")
+        raise CheckpointError(f"{folder / 'config.json'} doesn't hold an object but {type(found).__name__}")
     return found
 
 
@@ -102,7 +102,7 @@ def _indexed(index: Path) -> list[Path]:
     try:
         names = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{index} is no index of weights: it has no weight_map") from error
+        raise CheckpointError(f"{index} isn't a weight index: it has no weight_map") from error
     if strange := sorted(name for name in names if Path(name).name != name):
         raise CheckpointError(f"{index} names {brief(strange[0])!r}, which isn't in its folder")
     return sorted(index.parent / name for name in names)

@@ -95,7 +95,7 @@ def test_load_a_folder_that_is_no_checkpoint(kind, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("name", "error", "told"),
     [
-        (Path("missing"), CheckpointError, "missing is no unembed checkpoint: there is no such folder"),
+        (Path("missing"), CheckpointError, "missing isn't an unembed checkpoint: there is no such folder"),
         ("toy/", UnknownNameError, "no inverter 'toy/'; known"),
         ("x" * 5000, UnknownNameError, "no inverter 'xxx"),
         ("a\0b", UnknownNameError, "no inverter"),

@@ -134,7 +134,7 @@ DAMAGE = [
     (altered(step="many"), "its step is missing or wrong"),
     (altered(optimizer=...), "its optimizer is missing"),
     (altered(step=-5), "a step below zero"),
-    (altered(network={"inner.0.weight": torch.tensor([torch.nan])}), "weights that are no numbers"),
+    (altered(network={"inner.0.weight": torch.tensor([torch.nan])}), "weights that aren't finite"),
     (altered(network={"inner.0.weight": torch.ones(2)}), "doesn't fit this config"),
 ]
 
@@ -209,7 +209,7 @@ def test_a_loss_that_is_no_number_stops_the_training_and_keeps_the_last_save(con
     changed = json.loads((trained / "training.json").read_text())
     changed["config"] |= {"rate": 1e30, "clip": 1e30, "warmup": 1}
     (trained / "training.json").write_text(json.dumps(changed))
-    with pytest.raises(TrainingError, match=r"loss is (nan|inf) at step|weights are no numbers"):
+    with pytest.raises(TrainingError, match=r"loss is (nan|inf) at step|weights aren't finite"):
         train(config, resume=True, overrides=["steps=40", "rate=1e30", "clip=1e30", "warmup=1"])
     assert (trained / "state.pt").read_bytes() == before
     assert opening.load(trained / "checkpoint", device="cpu", self_test=True)

@@ -150,6 +150,6 @@ def test_a_hub_that_cant_be_reached_is_said_at_once(monkeypatch, tmp_path) -> No
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     for name in ("hf:nobody/nothing", "st:nobody/nothing"):
-        with pytest.raises(InputError, match=r"'nobody/nothing' is no folder here, and the hub can't be reached"):
+        with pytest.raises(InputError, match=r"'nobody/nothing' isn't a folder here, and the hub can't be reached"):
             load_embedder(name, device="cpu")
     reach_hub(str(tmp_path))

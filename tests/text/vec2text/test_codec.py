@@ -61,7 +61,7 @@ def test_bytes_are_read_by_a_network_as_the_nearest_ids(codec, t5_tokenizer) -> 
 
 
 def test_what_is_no_text_is_refused(codec) -> None:
-    with pytest.raises(InputError, match="input 1 is no text but int"):
+    with pytest.raises(InputError, match="input 1 is not text but int"):
         codec.encode(["tea", 3])
 
 

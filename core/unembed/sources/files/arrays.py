@@ -260,7 +260,7 @@ def open_vecs(place: str, request: SourceRequest) -> SourceContents:
         raise InputError(f"{place} isn't a readable {kind} file: its first row declares a width of {width}")
     row = np.dtype([("width", "<i4"), ("values", code, (width,))])
     if size % row.itemsize:
-        raise InputError(f"{place} is no whole number of rows {width} wide ({size:,} bytes); it is cut or damaged")
+        raise InputError(f"{place} isn't a whole number of rows {width} wide ({size:,} bytes); it is cut or damaged")
     array = np.memmap(place, row, "r")
 
     def take(first: int, last: int) -> NDArray[Any]:

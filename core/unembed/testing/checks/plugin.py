@@ -31,7 +31,7 @@ def plugin_offers_something(plugin: PluginInfo) -> None:
     own = [(kind, spec) for kind in KINDS for spec in getattr(plugin, kind)]
     assert own, "it offers nothing"
     for kind, spec in own:
-        assert spec.name.strip() and ":" not in spec.name, f"{spec.name!r} is no name: it is empty or has a colon"
+        assert spec.name.strip() and ":" not in spec.name, f"{spec.name!r} isn't a name: it is empty or has a colon"
         assert spec.summary.strip(), f"{spec.name!r} of its {kind} has no summary"
         assert "\n" not in spec.summary, f"the summary of {spec.name!r} has several lines"
     for (kind, name), count in Counter((kind, spec.name) for kind, spec in own).items():

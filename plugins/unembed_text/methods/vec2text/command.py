@@ -17,7 +17,7 @@ __all__ = ["import_vec2text"]
 def import_vec2text(
     inversion: str, corrector: str, embedder: str | None, tokenizer: str | None, device: str | None, out: Path
 ) -> None:
-    """Turn a published vec2text pair into the checkpoint folder OUT, for --inverter OUT.
+    """Convert a published vec2text pair to the checkpoint folder OUT, for --inverter OUT.
 
     Weights come from safetensors, or from pickles that hold nothing but tensors; pickled training arguments beside
     them are never opened.

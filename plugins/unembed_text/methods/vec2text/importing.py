@@ -85,7 +85,7 @@ def import_pair(
             raise CheckpointError(f"{half.folder} isn't over a T5: it has no tensor {missing[0]!r}")
     rows = len(guess.tensors["decoder.token_embed.weight"])
     if rows != len(correction.tensors["decoder.token_embed.weight"]):
-        raise CheckpointError(f"{inversion} and {corrector} have different vocabularies; they are no pair")
+        raise CheckpointError(f"{inversion} and {corrector} have different vocabularies; they don't form a pair")
     tokens = correction.tokens  # vec2text cuts hypotheses by the corrector's
     named = embedder_name(guess.config, embedder, tokens=tokens, origin=str(guess.folder / "config.json"))
     box = text_embedder(named, device)
@@ -132,7 +132,7 @@ def _published(source: str, what: str, *, marker: str) -> Published:
     raw = read_weights(folder)
     if f"{marker}." not in " ".join(raw):
         other = {"inversion": "corrector", "corrector": "inversion"}[what]
-        raise CheckpointError(f"{folder} is no vec2text {what} (no tensor {marker}.*); is it the {other}?")
+        raise CheckpointError(f"{folder} isn't a vec2text {what} (no tensor {marker}.*); is it the {other}?")
     for name, tensor in raw.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise CheckpointError(f"{folder}: tensor {brief(name)!r} holds NaN or infinity")
