@@ -129,14 +129,14 @@ def _check_embedder(folder: Path, manifest: "Manifest", inverter: "Inverter") ->
         )
     if wanted is None:
         return
-    trained = f"{folder} was trained against {brief(entry.name)!r} (fingerprint {wanted.hash})"
+    trained = f"{folder} was trained on {brief(entry.name)!r} (fingerprint {wanted.hash})"
 
     def check() -> None:
         found = fingerprint(box, inverter.codec)
         if not same(wanted, found):
             raise EmbedderMismatchError(
-                f"{trained}, but {box.name!r} returns other embeddings (fingerprint {found.hash}); install the embedder that "
-                f"it names, or choose another inverter"
+                f"{trained}, but {box.name!r} returns other embeddings (fingerprint {found.hash}); install "
+                f"the embedder that it names, or choose another inverter"
             )
 
     if box.meter is not None:

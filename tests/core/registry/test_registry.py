@@ -169,7 +169,7 @@ def test_another_embedder_is_a_name_or_an_embedder(toy_plugin, checkpoint) -> No
     assert inverter.embedder is given and inverter.manifest.embedder.name == "toy"
     assert opening.load(checkpoint, device="cpu", embedder="toy").embedder.name == "toy"
     given.table = given.table.flip(0)
-    with pytest.raises(EmbedderMismatchError, match="answers otherwise"):
+    with pytest.raises(EmbedderMismatchError, match="returns other embeddings"):
         opening.load(checkpoint, device="cpu", embedder=given)
 
 

@@ -235,7 +235,7 @@ def test_a_server_with_another_model_is_caught_when_first_asked(pair, proxy, mon
     load(str(out), device="cpu", embedder=proxy.name(dimensions=384)).embed(["hello"])
     other = load(str(out), device="cpu", embedder=f"{proxy.url}?dimensions=384#e5-passage")
     asked = len(proxy.requests)
-    with pytest.raises(EmbedderMismatchError, match="answers otherwise"):
+    with pytest.raises(EmbedderMismatchError, match="returns other embeddings"):
         other.embed(["hello"])
     assert len(proxy.requests) > asked  # not before it had to be
 
