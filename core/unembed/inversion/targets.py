@@ -75,7 +75,7 @@ class SourceTargets:
                     )
             done += old
             if old < len(heads):
-                yield heads[old:], torch.from_numpy(np.ascontiguousarray(vectors[old:]))
+                yield heads[old:], torch.from_numpy(np.array(vectors[old:]))
 
     def _records(self) -> Iterator[tuple[list[Head], Any]]:
         note = None if self.source.undone is None else self.source.undone.note
