@@ -12,7 +12,7 @@ import click
 
 from unembed.cli._claims import Claims, note, note_inputs
 from unembed.cli._shared import Bar, Searching, announce, metered, progress, search_options
-from unembed.errors import InputError
+from unembed.errors import InputError, brief
 
 if TYPE_CHECKING:
     from unembed.cli._keeping import FileResults, Results
@@ -83,7 +83,13 @@ def invert(
     from unembed.cli._keeping import check_out, open_results
     from unembed.registry.discovery import modality_of
     from unembed.registry.opening import foreseen
+    from unembed.sources.opening import looks_like_source
 
+    meant = next((given for given in inputs if looks_like_source(given)), None)
+    if meant is not None:
+        raise InputError(
+            f"{brief(meant)} is a file or folder that may hold vectors; did you mean --vectors {brief(meant)}?"
+        )
     kind, width = foreseen(searching.inverter)
     check_out(out, kind, searching.inverter, vectors, dry=searching.dry_run)
     source = None if vectors is None else _opened(vectors, column, collection, ranges, width, strict)

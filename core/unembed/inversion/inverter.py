@@ -78,6 +78,10 @@ class Inverter:
         self.manifest: Manifest | None = None
         self._more_parts = dict(parts or {})
 
+    def __repr__(self) -> str:
+        longest = "" if self.longest is None else f", longest={self.longest}"
+        return f"Inverter({self.name!r}, embedder={self.embedder.name!r}, dimension={self.dimension}{longest})"
+
     @property
     def parts(self) -> dict[str, Part]:
         """What the moves of a search call, by name."""

@@ -1,20 +1,29 @@
 """What comes back of an inversion."""
 
+import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from unembed.engine.loop import Step
+from unembed.errors import InputError, MissingExtraError, OutputError, brief
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["Inversion", "Row"]
 
 Row = dict[str, Any]  # what `invert --json` prints for one vector
 
 
-@dataclass(frozen=True)
+SHOWN = 10  # rows in a representation
+
+
+@dataclass(frozen=True, repr=False)
 class Inversion:
     """What came back for N vectors: objects, and for each its similarity, cost and reason to stop.
 
@@ -42,6 +51,36 @@ class Inversion:
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows())
+
+    def __repr__(self) -> str:
+        lines = [f"Inversion of {len(self)} vector{'s' * (len(self) != 1)}: objects, similarity, confidence"]
+        for row in self.rows()[:SHOWN]:
+            sure = "" if row["confidence"] is None else f"{row['confidence']:.3f}"
+            alike = "" if row["similarity"] is None else f"{row['similarity']:.4f}"
+            lines.append(f"{row['index']:>4}  {alike:>7}  {sure:>5}  {brief(row['reconstruction'])}")
+        return "\n".join([*lines, *(["  … rows() has them all"] if len(self) > SHOWN else [])])
+
+    def to_pandas(self, *, inputs: Sequence[Any] | None = None) -> "DataFrame":
+        """`rows()` as a data frame of N rows; raises MissingExtraError without pandas."""
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("to_pandas needs pandas: pip install pandas") from error
+        return pandas.DataFrame(self.rows(inputs=inputs))
+
+    def save(self, path: str | os.PathLike[str], *, inputs: Sequence[Any] | None = None) -> None:
+        """Write `rows()` to a new file of JSON lines, one per vector, as `invert --out` does for texts.
+
+        Raises InputError when `path` is there already, OutputError when it can't be written.
+        """
+        lines = [json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in self.rows(inputs=inputs)]
+        try:
+            with open(path, "x", encoding="utf-8") as file:
+                file.writelines(lines)
+        except FileExistsError as error:
+            raise InputError(f"{brief(path)} is there already; name a new file") from error
+        except OSError as error:
+            raise OutputError(f"can't write {brief(path)}: {error.strerror}") from error
 
     def rows(
         self, *, inputs: Sequence[Any] | None = None, exact: Sequence[bool | None] | None = None, first: int = 0

@@ -14,7 +14,7 @@ from unembed.sources.places import shown
 from unembed.sources.records import SourceContents, SourceRequest
 from unembed.sources.source import Source
 
-__all__ = ["open_source"]
+__all__ = ["looks_like_source", "open_source"]
 
 
 def open_source(
@@ -50,6 +50,19 @@ def open_source(
     where = os.fspath(place)
     request = SourceRequest(column, collection, width, deleted, payloads)
     return Source(shown(where), _contents(where, request), request, strict=strict, undo=undo, ranges=ranges)
+
+
+def looks_like_source(where: str) -> bool:
+    """Whether this names a file or folder here that may hold vectors."""
+    try:
+        if not os.path.exists(where):
+            return False
+        known = offers("sources").values()
+        return any(owners[0][1].recognises(where) for owners in known) or reader_of(where) is not None
+    except InputError:  # a pickle: of vectors, too, but refused
+        return True
+    except (OSError, ValueError):  # a text that no file can be called
+        return False
 
 
 def _contents(where: str, request: SourceRequest) -> SourceContents:
