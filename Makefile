@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
-.PHONY: demo test lint docs bench
+.PHONY: demo test quick lint docs bench
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -30,6 +30,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+quick: lint
+	@echo "== the core's quick tests"
+	$(BIN)/python -m pytest tests/core tests/test_tree.py -m "not slow and not reference"
 
 test: lint
 	@echo "== tests, among them the docs' code and the built wheel"
