@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Tests of one file stay in one process; small networks are fastest with one thread each.
+WORKERS ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 .PHONY: demo test quick lint docs bench
 .DEFAULT_GOAL := test
@@ -33,11 +36,11 @@ lint: $(VENV)/.dev
 
 quick: lint
 	@echo "== the core's quick tests"
-	$(BIN)/python -m pytest tests/core tests/test_tree.py -m "not slow and not reference"
+	$(PYTEST) tests/core tests/test_tree.py -m "not slow and not reference"
 
 test: lint
 	@echo "== tests, among them the docs' code and the built wheel"
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 docs: $(VENV)/.dev
 	@echo "== writing the generated pages of the docs, then the site to build/site"
