@@ -1,12 +1,14 @@
 """What the image tests share: synthetic photographs, small random models on disk, a trained toy inverter."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 CLIP = {
@@ -59,17 +61,21 @@ def clip_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(photos, clip_folder, tmp_path_factory) -> Path:
-    """The checkpoint that a training of half a minute on the 96 photographs leaves."""
+    """The checkpoint that a training of half a minute on the 96 photographs leaves; one for all processes of a run."""
     from unembed.training import train
 
-    folder = tmp_path_factory.mktemp("run")
-    train(
-        Path(__file__).with_name("toy.toml"),
-        overrides=[
-            f"output={folder}",
-            f"recipe.embedder=clip:{clip_folder}",
-            f'recipe.train=["{photos}"]',
-            f'recipe.validation=["{photos}"]',
-        ],
-    )
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "trained-images"
+    with FileLock(shared / "trained-images.lock"):
+        if not folder.exists():
+            train(
+                Path(__file__).with_name("toy.toml"),
+                overrides=[
+                    f"output={folder}",
+                    f"recipe.embedder=clip:{clip_folder}",
+                    f'recipe.train=["{photos}"]',
+                    f'recipe.validation=["{photos}"]',
+                ],
+            )
     return folder / "checkpoint"

@@ -82,10 +82,10 @@ def test_a_bundled_inverter_is_found_by_name(trained, tmp_path, monkeypatch) -> 
 @pytest.mark.slow
 def test_edits_climb_further(trained) -> None:
     inverter = unembed.load(str(trained), device="cpu")
-    vectors = inverter.embed(UNSEEN[:4])
-    edited = inverter.invert(vectors, effort="high", steps=6)
+    vectors = inverter.embed(UNSEEN[:3])
+    edited = inverter.invert(vectors, effort="high", steps=4)
     inverter.editor = None
-    corrected = inverter.invert(vectors, effort="high", steps=6)  # from the same guesses
+    corrected = inverter.invert(vectors, effort="high", steps=4)  # from the same guesses
     assert edited.similarity.mean() > corrected.similarity.mean()
 
 
