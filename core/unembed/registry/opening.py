@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from unembed.inversion.inverter import Inverter
     from unembed.registry.specs import InverterSpec
 
-__all__ = ["build", "load", "load_embedder", "open_checkpoint"]
+__all__ = ["build", "checkpoint_folder", "load", "load_embedder", "open_checkpoint"]
 
 
 def load(
@@ -61,6 +61,16 @@ def load(
 
         run(inverter)
     return inverter
+
+
+def checkpoint_folder(name: str | Path) -> Path | None:
+    """The folder of the checkpoint that `load` opens under that name; None where there is none."""
+    spec = offered("inverters", name) if isinstance(name, str) else None
+    if spec is not None:
+        return None if spec.checkpoint is None else spec.checkpoint()
+    if isinstance(name, Path) or os.path.isdir(os.path.expanduser(name)):
+        return Path(name).expanduser()
+    return from_hub(name) if is_hub_id(name) else None
 
 
 def build(spec: "InverterSpec", device: "torch.device") -> "Inverter":
