@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unembed.errors import InputError
 
@@ -48,10 +48,12 @@ def _column(path: Path, column: str) -> list[bytes]:
     if column not in table.schema_arrow.names:
         raise InputError(f"{path} has no column {column!r}; it has {', '.join(table.schema_arrow.names)}")
     rows = table.read([column])[column].to_pylist()
-    found = [row.get("bytes") if isinstance(row, dict) else row for row in rows]
-    for number, row in enumerate(found):
+    found: list[bytes] = []
+    for number, cell in enumerate(rows):
+        row = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(row, bytes):
             raise InputError(f"{path}, row {number} of column {column!r} holds no image bytes but {type(row).__name__}")
+        found.append(row)
     if not found:
         raise InputError(f"{path} holds no images")
     return found
@@ -87,7 +89,7 @@ def square(source: Any, size: int, what: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise InputError(f"{what} has more than the {most} megapixels that are opened: scale it down first") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise InputError(f"{what} isn't an image in a format that Pillow can read") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise InputError(f"{what} can't be read as an image: {error}") from error

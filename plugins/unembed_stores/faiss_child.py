@@ -58,7 +58,8 @@ def _layers(index: Any) -> tuple[str, NDArray[np.int64], Take]:
         return f"{name} of {inner}", faiss.vector_to_array(index.id_map).astype(np.int64), take
     if isinstance(index, faiss.IndexPreTransform):
         inner, ids, take = _layers(index.index)
-        chain = [faiss.downcast_VectorTransform(index.chain.at(place)) for place in range(index.chain.size())]
+        steps: Any = index.chain
+        chain = [faiss.downcast_VectorTransform(steps.at(place)) for place in range(steps.size())]
 
         def back(first: int, last: int) -> NDArray[np.float32]:
             vectors = take(first, last)

@@ -16,6 +16,7 @@ from unembed.errors import InputError
 __all__ = ["Shell", "walk"]
 
 _DEEPEST = 1_000_000
+_OPCODES = {op.code: op for op in pickletools.opcodes}
 
 
 @dataclass(eq=False)
@@ -85,7 +86,7 @@ def _walked(data: bytes) -> Any:
         if code == b"G":
             stack.extend(_floats(data, at, file))
             continue
-        op = pickletools.code2op.get(code.decode("latin-1"))
+        op = _OPCODES.get(code.decode("latin-1"))
         if op is None:
             raise ValueError(f"no opcode {code!r} at byte {at}")
         argument = op.arg.reader(file) if op.arg is not None else None

@@ -51,7 +51,7 @@ def fits(units: Vectors, signature: Signature) -> Fit:
     direction = float(mean @ signature.mean / max(1e-12, np.linalg.norm(mean) * np.linalg.norm(signature.mean)))
     spread = [np.log(signature.floored(one)) for one in (units.std(0), signature.deviation)]
     constant = min(float(one.std()) for one in spread) < 1e-9
-    profile = 0.0 if constant else float(np.corrcoef(*spread)[0, 1])
+    profile = 0.0 if constant else float(np.corrcoef(spread[0], spread[1])[0, 1])
     found = signature.evidence(units)
     ratio = float(found.mean()) / max(1e-9, signature.typical)
     return Fit(signature.name, direction, profile, ratio, float(found.sum()), len(units))

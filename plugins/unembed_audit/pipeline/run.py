@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from unembed_audit.pipeline.sampling import Chosen
 
 __all__ = ["Detectors", "Progress", "Recovered", "row_of", "run"]
 
-Vectors = "np.ndarray[Any, np.dtype[np.float32]]"
+Vectors: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 
 
 @dataclass(frozen=True)

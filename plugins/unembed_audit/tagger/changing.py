@@ -88,7 +88,8 @@ def renamed(
     """
     words: list[str] = []
     tags: list[int] = []
-    done, place = {}, 0
+    done: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
+    place = 0
     for first, last, kind in spans_of(example.tags):
         old = example.words[first:last]
         new: tuple[str, ...] = done.get((kind, old), ())

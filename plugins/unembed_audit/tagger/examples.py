@@ -64,7 +64,8 @@ def _record(row: Mapping[str, Any], path: Path) -> Record:
 
 def split_kinds(records: Iterable[Record], held_out: Sequence[str]) -> tuple[list[Record], list[Record]]:
     """Records to learn from, and those of the kinds held out, to test on; `held_out` are ends of `source`."""
-    learn, test = [], []
+    learn: list[Record] = []
+    test: list[Record] = []
     for record in records:
         (test if record.source.rpartition("/")[2] in held_out else learn).append(record)
     return learn, test

@@ -87,7 +87,8 @@ class ImageEmbedder(Embedder):
     ) -> None:
         # On an accelerator convolutions like channels last; on a CPU it may change the last digits for nothing.
         layout = torch.channels_last if device.type == "cuda" else torch.preserve_format
-        model = backbone.model.to(device, memory_format=layout).eval().requires_grad_(False)
+        moved: nn.Module = backbone.model.to(device).to(memory_format=layout)
+        model = moved.eval().requires_grad_(False)
         backbone = replace(backbone, model=model)
         self.backbone, self.forward, self.judge = backbone, forward, judge
         with torch.inference_mode():
@@ -103,9 +104,13 @@ class ImageEmbedder(Embedder):
 
 def probabilities(backbone: Backbone, *, name: str, device: torch.device) -> ImageEmbedder:
     """A classifier's softmax, `[N, classes]`, compared by `same_classes`."""
-    parts = {"backbone": backbone, "forward": lambda x: backbone.model(x).float().softmax(-1)}
-    judge = ImageEmbedder(**parts, name=name, device=device)  # its queries aren't those of a search
-    return ImageEmbedder(**parts, name=name, device=device, similarity=same_classes, judge=judge)
+
+    def forward(inputs: Tensor) -> Tensor:
+        found: Tensor = backbone.model(inputs).float().softmax(-1)
+        return found
+
+    judge = ImageEmbedder(backbone, forward, name=name, device=device)  # its queries aren't those of a search
+    return ImageEmbedder(backbone, forward, name=name, device=device, similarity=same_classes, judge=judge)
 
 
 def features(backbone: Backbone, layer: str, pool: Pool, *, name: str, device: torch.device) -> ImageEmbedder:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import torch
@@ -97,20 +97,21 @@ def _clip_folder(folder: Path, name: str) -> nn.Module:
     shards = sorted(folder.glob(SHARDS))
     with _Reading(name):
         if not shards:
-            return open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
+            known: nn.Module = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
+            return known
         if len(shards) != int(shards[0].stem.rpartition("-")[2]):
             raise ValueError(f"it has {len(shards)} of the files that {shards[0].name} is one of")
         from safetensors.torch import load_file
 
         config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
-        network = open_clip.CLIP(**config["model_cfg"])
-        network.visual.preprocess_cfg = config["preprocess_cfg"]
+        network: nn.Module = open_clip.CLIP(**config["model_cfg"])
+        cast(Any, network).visual.preprocess_cfg = config["preprocess_cfg"]
         network.load_state_dict({key: tensor for file in shards for key, tensor in load_file(file).items()})
     return network
 
 
-def _tower(network: nn.Module, name: str, device: torch.device) -> ImageEmbedder:
-    """The image half of a CLIP."""
+def _tower(network: Any, name: str, device: torch.device) -> ImageEmbedder:
+    """The image half of a CLIP, a model of open_clip's."""
     known = network.visual.preprocess_cfg
     size = known["size"] if isinstance(known["size"], int) else max(known["size"])
     backbone = Backbone(network, size, tuple(known["mean"]), tuple(known["std"]), known["interpolation"] == "bicubic")

@@ -70,10 +70,11 @@ class Layer(nn.Module):
         shift, scale, gate, shift_2, scale_2, gate_2 = (cond + self.scale_shift_table).to(x.dtype)[:, :, None].unbind(1)
         qkv = self.qkv_proj(_rms_norm(x) * (1 + scale) + shift)
         q, k, v = rearrange(qkv, "n l (three h d) -> three n h l d", three=3, h=self.heads)
-        found = F.scaled_dot_product_attention(_rms_norm(q), _rms_norm(k), v)
-        x = x + (1 + gate) * self.out_proj(rearrange(found, "n h l d -> n l (h d)"))
+        heads = F.scaled_dot_product_attention(_rms_norm(q), _rms_norm(k), v)
+        x = x + (1 + gate) * self.out_proj(rearrange(heads, "n h l d -> n l (h d)"))
         wide = F.gelu(self.fc1(_rms_norm(x) * (1 + scale_2) + shift_2), approximate="tanh")
-        return x + (1 + gate_2) * self.fc2(wide)
+        found: Tensor = x + (1 + gate_2) * self.fc2(wide)
+        return found
 
 
 def _rms_norm(x: Tensor) -> Tensor:

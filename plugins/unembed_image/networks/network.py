@@ -1,6 +1,7 @@
 """Two networks: a denoiser that knows what images look like, and a surrogate of the black box, which steers it."""
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,7 @@ class Surrogate(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = F.silu(self.stem((2 * pixels - 1).contiguous(memory_format=torch.channels_last)))
-        for stage in self.stages:
+        for stage in cast(Iterable[nn.ModuleList], self.stages):
             x = F.avg_pool2d(x, 2)  # after a convolution: strides would show in the gradient as a checkerboard
             for block in stage:
                 x = block(x)

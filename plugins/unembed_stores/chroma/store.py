@@ -137,7 +137,9 @@ def _space(config: str | None) -> str | None:
         parsed = json.loads(config or "{}")
         keyed = parsed.get("keys", {}).get("#embedding", {}).get("float_list", {}).get("vector_index", {})
         old = parsed.get("hnsw_configuration", {})
-        return (keyed.get("config") or {}).get("space") or (parsed.get("hnsw") or {}).get("space") or old.get("space")
+        new, short = keyed.get("config") or {}, parsed.get("hnsw") or {}
+        space: str | None = new.get("space") or short.get("space") or old.get("space")
+        return space
     except (ValueError, AttributeError):
         return None
 

@@ -99,4 +99,5 @@ def _apart(gradients: Tensor) -> Tensor:
     product = rows @ rows.mT
     little = ALIKE * product.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
     factor = torch.linalg.cholesky(product + little * torch.eye(product.shape[1], device=product.device))
-    return torch.linalg.solve_triangular(factor, rows, upper=False).view_as(gradients)
+    added: Tensor = torch.linalg.solve_triangular(factor, rows, upper=False)
+    return added.view_as(gradients)

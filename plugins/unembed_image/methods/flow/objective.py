@@ -57,4 +57,5 @@ class ImageObjective(nn.Module):
         image, wide = 2 * signals - 1, time[:, None, None, None]
         noisy = torch.lerp(torch.randn_like(image), image, wide)
         gap = self.network.denoiser(noisy, time, self.network.normalize(target)) - image
-        return (gap / (1 - wide).clamp_min(LAST)).pow(2).mean()
+        loss: Tensor = (gap / (1 - wide).clamp_min(LAST)).pow(2).mean()
+        return loss

@@ -67,7 +67,8 @@ def _denoised(
     for part in zip(*(x.split(most) for x in rows), strict=True):
         wanted, image, *known, began, noisy = part
         parts.append(_flow(network, wanted, image, known[0] if known else None, began, noisy, steps))
-    return torch.cat(parts).unflatten(0, begin.shape)
+    made: Tensor = torch.cat(parts).unflatten(0, begin.shape)
+    return made
 
 
 def _flow(

@@ -1,6 +1,6 @@
 """Training an image inverter: pictures from folders or parquet files, and the network that learns to make them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,8 @@ class ImageRecipe(Recipe):
         if config.size % MULTIPLE:
             raise ConfigError(f"[recipe] size: a multiple of {MULTIPLE}, not {config.size}")
         torch.manual_seed(config.seed)
-        self.embedder = image_embedder(config.embedder, config.device)
+        self.box = image_embedder(config.embedder, config.device)
+        self.embedder = self.box
         self.codec = ImageCodec(config.size)
         images = self.codec.encode_uint8([image for path in config.train for image in read_images(path)])
         self.images = images.to(config.device) if images.nbytes <= RESIDENT else images
@@ -69,7 +70,8 @@ class ImageRecipe(Recipe):
         self.config = {"dimension": self.embedder.dimension, **{name: getattr(config, name) for name in names}}
         self.inner = ImageNetwork(**self.config)
         self.work = _work(self.inner)
-        self.network = ImageObjective(self.inner).to(config.device)
+        self.objective = ImageObjective(self.inner).to(config.device)
+        self.network = self.objective
         self.inner.fit_normalizer(
             self.embed(self._drawn(min(MET, len(self.images)), torch.Generator().manual_seed(config.seed)))
         )
@@ -88,7 +90,7 @@ class ImageRecipe(Recipe):
             return self.embedder.embed(signals)
 
     def scalars(self) -> dict[str, float]:
-        return self.network.tally.read()
+        return self.objective.tally.read()
 
     def propose(
         self,
@@ -104,8 +106,8 @@ class ImageRecipe(Recipe):
             return guesses(self.inner, target, 1, generator, steps)[:, 0]
         half = len(target) // 2
         begin = torch.rand(len(target), 1, device=target.device, generator=generator)
-        rows = (x[:half] for x in (target, hypothesis, embedding, begin))
-        made = corrections(self.inner, *rows, generator)[:, 0] if half else hypothesis[:0]
+        first = (target[:half], hypothesis[:half], embedding[:half], begin[:half])
+        made = corrections(self.inner, *first, generator)[:, 0] if half else hypothesis[:0]
         # The others go towards the photograph: the surrogate learns what lies on the way that corrections should take.
         return torch.cat([made, levels(torch.lerp(hypothesis, signals, begin[..., None, None])[half:])])
 
@@ -113,7 +115,7 @@ class ImageRecipe(Recipe):
         compiled(self.inner)
 
     def inverter(self) -> Inverter:
-        return build_inverter(self.options.name, self.inner, self.embedder, self.options.independent)
+        return build_inverter(self.options.name, self.inner, self.box, self.options.independent)
 
     def held_out(self) -> list[tuple[str, list[Any]]]:
         images = [image for path in self.options.validation for image in read_images(path)]
@@ -123,7 +125,7 @@ class ImageRecipe(Recipe):
         save_network(
             folder,
             self.inner,
-            self.embedder,
+            self.box,
             name=self.options.name,
             config=self.config,
             training=training,
@@ -138,10 +140,11 @@ class ImageRecipe(Recipe):
 def _work(network: ImageNetwork) -> tuple[int, int]:
     """Operations of a denoising step and of a surrogate's prediction."""
     found, image = [], torch.zeros(1, 3, network.size, network.size)
-    for call in (
+    calls: tuple[Callable[[], Tensor], ...] = (
         lambda: network.denoiser(image, torch.zeros(1), torch.zeros(1, network.dimension)),
         lambda: network.surrogate(image),
-    ):
+    )
+    for call in calls:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             call()
         found.append(counter.get_total_flops())
