@@ -14,7 +14,7 @@ from unembed_audit.findings.support import SpanCalibration
 from unembed_audit.pipeline.inverting import inverted, same_to, tokens_of
 from unembed_audit.pipeline.ledger import Ledger
 from unembed_audit.pipeline.run import Detectors, Progress, run
-from unembed_audit.pipeline.sampling import Census, Chosen, draw, everything
+from unembed_audit.pipeline.sampling import Belongs, Census, Chosen, draw, everything
 from unembed_audit.report.summary import Conditions, without_credentials
 from unembed_audit.report.writing import write_report
 
@@ -42,7 +42,8 @@ class Plan:
     """What to do: `sample` records of each collection (None: all), how hard to search, what may be shown.
 
     `identified` is what is known of the vectors' embedder, in words. `batch` vectors are searched together (None: few
-    on a CPU, more on an accelerator); a stopped audit loses no more than those.
+    on a CPU, more on an accelerator); a stopped audit loses no more than those. Vectors for which `belongs` doesn't
+    hold are another model's: they are counted and left out.
     """
 
     sample: int | None = 200
@@ -54,6 +55,7 @@ class Plan:
     batch: int | None = None
     tag: Tag | None = None
     calibration: SpanCalibration | None = None
+    belongs: Belongs | None = None
 
 
 def audit(
@@ -73,9 +75,16 @@ def audit(
     began, census = time.monotonic(), Census()
     records: Iterator[Chosen] | list[Chosen]
     if plan.sample is None:
-        records, total = everything(source.batches(), census, width=source.width), source.count
+        records, total = everything(source.batches(), census, width=source.width, belongs=plan.belongs), source.count
     else:
-        records = draw(source.batches(), plan.sample, seed=plan.seed, census=census, width=source.width)
+        records = draw(
+            source.batches(),
+            plan.sample,
+            seed=plan.seed,
+            census=census,
+            width=source.width,
+            belongs=plan.belongs,
+        )
         total = len(records)
     detectors = Detectors(
         same=partial(same_to, inverter),
@@ -120,6 +129,7 @@ def _settings(source: Source, inverter: Inverter, plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "show_text": plan.shown,
         "tagger": plan.tag is not None,
+        "foreign_left_out": plan.belongs is not None,
         "version": __version__,
     }
 

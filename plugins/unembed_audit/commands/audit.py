@@ -81,7 +81,14 @@ def audit(
     from unembed import load, open_source
     from unembed_audit.auditing import Plan
     from unembed_audit.auditing import audit as run_audit
-    from unembed_audit.commands.opening import check_extra, open_calibration, open_tagger, who_made
+    from unembed_audit.commands.opening import (
+        belongs_to,
+        check_extra,
+        in_words,
+        open_calibration,
+        open_tagger,
+        who_made,
+    )
 
     check_extra()
     model = load(inverter, device=device, embedder=embedder)
@@ -93,12 +100,18 @@ def audit(
             f"the vectors of {opened.place} are {opened.width} wide; inverter {model.name!r} takes vectors of "
             f"{model.embedder.name!r}, {model.dimension} wide: `unembed identify` says which model they are of"
         )
-    identified, fits = who_made(opened, model)
+    found, name = who_made(opened, model), model.embedder.name
+    identified = in_words(found)
     click.echo(f"embedder: {identified}", err=True)
-    if not fits and not force:
+    belongs = belongs_to(found, name) if found.mixed and not force else None
+    if belongs is not None:
+        click.echo(
+            f"note: vectors of other models than {name!r} are counted and left out (--force inverts all)", err=True
+        )
+    elif not force and any(group.embedder != name for group in found.groups):
         raise InputError(
-            f"the vectors of {opened.place} don't look like those of {model.embedder.name!r} ({identified}): choose "
-            "another --inverter, or invert them all the same with --force"
+            f"the vectors of {opened.place} don't look like those of {name!r} ({identified}): choose another "
+            "--inverter, or invert them all the same with --force"
         )
     tag = open_tagger(device)
     if tag is None:
@@ -112,6 +125,7 @@ def audit(
         identified=identified,
         tag=tag,
         calibration=open_calibration(model),
+        belongs=belongs,
     )
     folder = out or Path(f"audit-{_named(source)}")
     with metered(model, max_cost), _progress() as on_progress:

@@ -9,16 +9,26 @@ import numpy as np
 from unembed.errors import MissingExtraError
 from unembed_audit.findings.support import SHIPPED as SUPPORT
 from unembed_audit.findings.support import SpanCalibration
+from unembed_audit.identify.groups import belonging
 from unembed_audit.identify.identifying import Embed, Identification, identify
-from unembed_audit.identify.signatures import Vectors, read_signatures
-from unembed_audit.pipeline.sampling import Census, draw
+from unembed_audit.identify.signatures import Vectors, read_signatures, unit
+from unembed_audit.pipeline.sampling import Belongs, Census, draw
 
 if TYPE_CHECKING:
     from unembed import Inverter
     from unembed_audit.auditing import Source
     from unembed_audit.findings.detect import Tag
 
-__all__ = ["LOOKED_AT", "a_few", "check_extra", "embed_with", "open_calibration", "open_tagger", "who_made"]
+__all__ = [
+    "LOOKED_AT",
+    "a_few",
+    "belongs_to",
+    "check_extra",
+    "embed_with",
+    "open_calibration",
+    "open_tagger",
+    "who_made",
+]
 
 LIBRARIES = ("jinja2", "markupsafe", "phonenumbers", "pygal", "stdnum")
 LOOKED_AT = 512  # vectors of each collection by which an embedder is identified
@@ -36,18 +46,26 @@ def a_few(source: "Source", *, most: int = LOOKED_AT, seed: int = 0) -> tuple[Ve
     return np.stack([one.vector for one in chosen]), [one.text for one in chosen]
 
 
-def who_made(source: "Source", inverter: "Inverter") -> tuple[str, bool]:
-    """What speaks for the inverter's embedder having made a source's vectors, in words; False where it didn't."""
+def who_made(source: "Source", inverter: "Inverter") -> Identification:
+    """Which embedders made a source's vectors, the inverter's own among those that are asked."""
     vectors, texts = a_few(source)
     name = inverter.embedder.name
-    found = identify(
+    return identify(
         vectors,
         signatures=read_signatures(),
         texts=texts,
         embedders={name: lambda given: _embedded(inverter, given)},
         inverters={name: lambda some: inverter.invert(some, effort="low").similarity.tolist()},
     )
-    return in_words(found), all(group.embedder == name for group in found.groups)
+
+
+def belongs_to(found: Identification, name: str) -> Belongs | None:
+    """Which vectors of a mixed source are of the embedder `name`; None where they can't be told from the others."""
+    known = {one.name: one for one in read_signatures() if one.width == found.width}
+    if name not in known or all(group.embedder != name for group in found.groups):
+        return None
+    ours, others = known.pop(name), list(known.values())
+    return lambda vectors: belonging(unit(vectors), ours, others)
 
 
 def in_words(found: Identification) -> str:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from unembed_audit.identify.signatures import Signature, Vectors
 
-__all__ = ["Fit", "assign", "fits", "two_populations"]
+__all__ = ["Fit", "assign", "belonging", "fits", "two_populations"]
 
 # Of a group's mean direction with a signature's, or of how far each value strays: one is enough, since alike texts lack
 # the other. MiniLM's vectors of other texts than its signature's, also rounded to int8, reach 0.45 and 0.6 with 20
@@ -73,6 +73,14 @@ def assign(units: Vectors, signatures: Sequence[Signature]) -> NDArray[np.int64]
         usual = np.where(sure >= USUAL * sure.sum(), evidence, -np.inf)
         unclear = np.where(usual.max(1) > AGAINST, usual.argmax(1), -1)
     return np.where(most > 0, best, unclear)
+
+
+def belonging(units: Vectors, ours: Signature, others: Sequence[Signature]) -> NDArray[np.bool_]:
+    """Which unit vectors `[N, D]` are rather of one signature than of the others, each looked at by itself."""
+    evidence = ours.evidence(units)
+    most = np.max([one.evidence(units) for one in others], axis=0) if others else np.full(len(units), -np.inf)
+    found: NDArray[np.bool_] = (evidence > AGAINST) & (evidence >= most)
+    return found
 
 
 def two_populations(units: Vectors, *, rounds: int = 20) -> NDArray[np.bool_] | None:

@@ -2,14 +2,18 @@
 
 import hashlib
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unembed import RecordBatch
 
-__all__ = ["Census", "Chosen", "Stratum", "draw", "everything"]
+__all__ = ["Belongs", "Census", "Chosen", "Stratum", "draw", "everything"]
+
+# Which of the vectors `[N, D]` are of the embedder in question.
+Belongs = Callable[[NDArray[np.float32]], NDArray[np.bool_]]
 
 SHOWN = 5  # reasons for skipped rows that are kept as examples
 
@@ -40,31 +44,42 @@ class Chosen:
 
 @dataclass
 class Census:
-    """What a source holds, counted while it is read: records by stratum, rows without a usable vector, notes."""
+    """What a source holds, counted while it is read: records by stratum, rows without a usable vector, notes.
+
+    `foreign` counts records whose vectors are another model's; they are in no stratum.
+    """
 
     records: dict[Stratum, int] = field(default_factory=dict)
+    foreign: int = 0
     skipped: int = 0
     reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def _take(self, batch: RecordBatch, width: int | None) -> bool:
-        """Count a batch's skipped rows and notes; False for one of another width, whose records are skipped too."""
+    def _take(self, batch: RecordBatch, width: int | None, belongs: Belongs | None) -> RecordBatch | None:
+        """What of a batch can be looked at, its other rows and its notes counted; None for one of another width."""
         self.skipped += len(batch.skipped)
         for row in batch.skipped[: SHOWN - len(self.reasons)]:
             self.reasons.append(f"row {row.row}: {row.reason}")
         self.notes += [note for note in batch.notes if note not in self.notes]
         if width is None or len(batch) == 0 or batch.vectors.shape[1] == width:
-            return True
+            if belongs is None or len(batch) == 0:
+                return batch
+            ours = belongs(batch.vectors)
+            self.foreign += int((~ours).sum())
+            return batch.selected(np.flatnonzero(ours).tolist())
         self.skipped += len(batch)
         if len(self.reasons) < SHOWN:
             self.reasons.append(f"row {int(batch.rows[0])}: is {batch.vectors.shape[1]} wide, not {width}")
-        return False
+        return None
 
 
-def everything(batches: Iterable[RecordBatch], census: Census, *, width: int | None = None) -> Iterator[Chosen]:
-    """Every record (of that width, if given), in the order of the source; fills `census` on the way."""
-    for batch in batches:
-        if not census._take(batch, width):
+def everything(
+    batches: Iterable[RecordBatch], census: Census, *, width: int | None = None, belongs: Belongs | None = None
+) -> Iterator[Chosen]:
+    """Every record (of that width and model, if given), in the order of the source; fills `census` on the way."""
+    for given in batches:
+        batch = census._take(given, width, belongs)
+        if batch is None:
             continue
         for place in range(len(batch)):
             stratum = _stratum(batch, place)
@@ -73,17 +88,26 @@ def everything(batches: Iterable[RecordBatch], census: Census, *, width: int | N
 
 
 def draw(
-    batches: Iterable[RecordBatch], size: int, *, seed: int, census: Census, width: int | None = None
+    batches: Iterable[RecordBatch],
+    size: int,
+    *,
+    seed: int,
+    census: Census,
+    width: int | None = None,
+    belongs: Belongs | None = None,
 ) -> list[Chosen]:
-    """A simple random sample of at most `size` records (of that width, if given) of each stratum; fills `census`.
+    """A simple random sample of at most `size` records of each stratum; fills `census`.
+
+    Only records of that `width`, and whose vectors `belongs` holds for, if given.
 
     The source is read once and only the sample is held. A record's lot is a hash of the seed, its collection and its
     row, so the same store and seed give the same sample. Strata take turns in the result, in the order in which the
     source has them: whatever is done of it first speaks for all.
     """
     kept: dict[Stratum, list[tuple[int, int, Chosen]]] = {}
-    for batch in batches:
-        if not census._take(batch, width):
+    for given in batches:
+        batch = census._take(given, width, belongs)
+        if batch is None:
             continue
         for place in range(len(batch)):
             stratum = _stratum(batch, place)

@@ -88,6 +88,7 @@ def summarise(
             "records": sum(live.values()),
             "deleted": sum(gone.values()),
             "collections": len({one.collection for one in sizes}),
+            "foreign": census.foreign,
             "skipped": census.skipped,
             "reasons": list(census.reasons),
             "notes": list(census.notes),

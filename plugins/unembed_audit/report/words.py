@@ -45,6 +45,11 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
         else:
             more = "" if share is None else f"; {_share(share)} of them give something away"
             told.append(f"The vectors of {_number(store['deleted'])} deleted records are still in its files{more}.")
+    if store["foreign"]:
+        told.append(
+            f"{_number(store['foreign'])} more records have another model's vectors; those were left out, and what "
+            "they give away isn't known."
+        )
     if not report["conditions"]["names_found"]:
         told.append("Names of people and diagnoses were not looked for, so what matters is undercounted.")
     return told

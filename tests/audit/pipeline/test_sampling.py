@@ -74,3 +74,16 @@ def test_records_of_another_width_are_skipped_and_counted():
     assert chosen == [] and census.skipped == 1040 + 2
     assert any("is 3 wide, not 4" in reason for reason in census.reasons)
     assert list(everything(store(100), Census(), width=4)) == []
+
+
+def test_vectors_of_another_model_are_counted_and_left_out():
+    def even(vectors):
+        return vectors[:, 0] % 2 == 0
+
+    for take in (
+        lambda census: draw(store(), 2000, seed=0, census=census, belongs=even),
+        lambda census: list(everything(store(), census, belongs=even)),
+    ):
+        census = Census()
+        assert sorted(one.row for one in take(census)) == list(range(0, 1040, 2))
+        assert census.foreign == 520 and census.records[Stratum("big", True)] == 5
