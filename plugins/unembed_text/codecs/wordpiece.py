@@ -72,7 +72,7 @@ def check_texts(objects: Sequence[Any]) -> None:
     """Raise InputError for an object that is no text, or one that UTF-8 can't write."""
     for row, text in enumerate(objects):
         if not isinstance(text, str):
-            raise InputError(f"input {row} is no text but {type(text).__name__}")
+            raise InputError(f"input {row} is not text but {type(text).__name__}")
         if not text.isascii():
             try:
                 text.encode()

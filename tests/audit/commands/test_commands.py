@@ -1,6 +1,7 @@
 """`unembed audit` and `unembed identify` on the toy: with texts, without, of another model; stopped, resumed."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -9,14 +10,17 @@ import pytest
 
 from unembed import cli
 from unembed.testing.toy import toy_inverter, words
+from unembed_audit.commands import opening
+from unembed_audit.findings.finding import Finding
 from unembed_audit.pipeline import run as loop
 
 FILES = {"report.html", "report.json", "report.sarif", "records.jsonl", "settings.json"}
 
 
 @pytest.fixture
-def run(toy_plugin, capsys):
-    """`run("audit", …)` gives the exit code, standard output and standard error."""
+def run(toy_plugin, capsys, monkeypatch):
+    """`run("audit", …)` gives the exit code, standard output and standard error; no tagger is installed."""
+    monkeypatch.setattr(opening, "open_tagger", lambda device: None)
 
     def call(*arguments):
         code = cli._run([str(word) for word in arguments])
@@ -53,6 +57,25 @@ def test_an_audit_leaves_its_report_and_says_where(run, known, tmp_path):
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["overall"]["exact"]["share"] == pytest.approx(sum(row["exact"] for row in rows) / 12, abs=1e-4)
     assert report["overall"]["exact"]["share"] > 0.5
+
+
+def test_the_default_effort_is_low_on_a_cpu_and_progress_has_a_rate(run, known, tmp_path):
+    code, _, err = run("audit", known, "--inverter", "toy", "--device", "cpu", "--out", tmp_path / "out")
+    assert code == 0, err
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["conditions"]["effort"] == "low"
+    assert "0 of 12 records" in err and re.search(r"4 of 12 records, \d+ a minute, about \d+ s left", err)
+
+
+def test_with_a_tagger_names_are_looked_for(run, known, tmp_path, monkeypatch):
+    def tag(texts):
+        return [[Finding("name", 0, len(text), text, 0.9, "tagger")] if text else [] for text in texts]
+
+    monkeypatch.setattr(opening, "open_tagger", lambda device: tag)
+    code, out, err = audit(run, known, tmp_path / "out")
+    assert code == 0 and "no tagger of names" not in err and "names of people" in out
+    rows = [json.loads(line) for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
+    assert all(one["kind"] == "name" for row in rows for one in row["findings"])
+    assert not [row["text"] for row in rows if row["text"][1:].strip("█")]
 
 
 def test_json_is_one_object_on_standard_output(run, known, tmp_path):
@@ -151,8 +174,6 @@ def test_identify_knows_minilm(run, tmp_path):
 
 
 def test_a_missing_library_is_named_with_its_extra_before_anything_is_done(run, known, tmp_path, monkeypatch):
-    from unembed_audit.commands import opening
-
     monkeypatch.setattr(opening, "LIBRARIES", ("jinja2", "no_such_library"))
     code, _, err = audit(run, known, tmp_path / "out")
     assert code == 2 and "unembed[audit]" in err and "no_such_library" in err

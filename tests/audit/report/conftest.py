@@ -3,18 +3,8 @@
 import pytest
 
 from unembed_audit.pipeline.sampling import Census, Stratum
-from unembed_audit.report.summary import Conditions
 
 HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(2)> \"'>{{ 7 * 7 }} javascript:alert(3)"
-
-
-def conditions(**changes):
-    given = dict(
-        place="stores/acme", kind="Chroma", inverter="minilm", embedder="all-MiniLM-L6-v2", identified="certain",
-        width=384, effort="medium", precision="float32", domain="English passages", detectors="formats",
-        names_found=False, sample=200, seed=0, shown=True, version="0.1.0", when="2026-01-01",
-    )  # fmt: skip
-    return Conditions(**{**given, **changes})
 
 
 def row(number, **changes):
@@ -31,7 +21,7 @@ def finding(kind="phone", right=None, support=None, value="212-555-0187"):
 
 
 @pytest.fixture
-def make():
+def make(audit_conditions):
     """Builders of rows, findings, conditions and a census of 90 live and 10 deleted records."""
     census = Census({Stratum("tickets"): 90, Stratum("tickets", True): 10}, skipped=1, reasons=["row 3: holds NaN"])
 
@@ -39,5 +29,11 @@ def make():
         pass
 
     found = Make()
-    found.row, found.finding, found.conditions, found.census, found.hostile = row, finding, conditions, census, HOSTILE
+    found.row, found.finding, found.conditions, found.census, found.hostile = (
+        row,
+        finding,
+        audit_conditions,
+        census,
+        HOSTILE,
+    )
     return found

@@ -24,8 +24,8 @@ def test_measured_rows_are_counted_by_what_is_right(make):
     assert found["deleted"]["disclosed"] == {"share": 0.0, "low": 0.0, "high": pytest.approx(0.78, abs=0.02), "n": 1}
     assert found["overall"]["disclosed"]["share"] == pytest.approx(0.9 * 2 / 3, abs=1e-4)
     assert found["store"] == {
-        "records": 90, "deleted": 10, "collections": 1, "foreign": 0,
-        "skipped": 1, "reasons": ["row 3: holds NaN"], "notes": [],
+        "records": 90, "deleted": 10, "collections": 1, "foreign": 0, "skipped": 1,
+        "reasons": ["row 3: holds NaN"], "notes": [],
     }  # fmt: skip
     phones = next(kind for kind in found["by_kind"] if kind["kind"] == "phone")
     assert (phones["found"], phones["right"], phones["precision"], phones["recall"]) == (1, 1.0, 1.0, 0.25)
