@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from unembed.inversion.evaluation import Evaluation, evaluate
     from unembed.inversion.inverter import Inverter
     from unembed.inversion.results import Inversion
+    from unembed.registry.adapting import adapt
     from unembed.registry.discovery import plugins
     from unembed.registry.hooks import hookimpl
     from unembed.registry.lazy import lazy
@@ -108,6 +109,7 @@ __all__ = [
     "UnknownNameError",
     "Widen",
     "__version__",
+    "adapt",
     "cosine",
     "evaluate",
     "fingerprint",
@@ -158,6 +160,7 @@ _HOME = {
     "inversion.evaluation": ("Evaluation", "evaluate"),
     "inversion.inverter": ("Inverter",),
     "inversion.results": ("Inversion",),
+    "registry.adapting": ("adapt",),
     "registry.discovery": ("plugins",),
     "registry.hooks": ("hookimpl",),
     "registry.lazy": ("lazy",),

@@ -60,7 +60,7 @@ def register_modalities() -> list[Modality]:
 
 @hookimpl
 def register_methods() -> list[Method]:
-    closed, vec2text = "unembed_text.methods.closed", "unembed_text.methods.vec2text"
+    adapted, closed, vec2text = (f"unembed_text.methods.{name}" for name in ("adapted", "closed", "vec2text"))
     return [
         Method(
             "closed",
@@ -76,6 +76,13 @@ def register_methods() -> list[Method]:
             _lazy(f"{vec2text}.checkpoint:open_checkpoint"),
             _lazy(f"{vec2text}.recipe:PairRecipe"),
             depth=1,
+        ),
+        Method(
+            "adapted",
+            "text",
+            "a trained inverter aimed at another embedder through a map fitted to pairs",
+            _lazy(f"{adapted}.checkpoint:open_checkpoint"),
+            adapt=_lazy(f"{adapted}.adapting:adapt"),
         ),
     ]
 

@@ -11,6 +11,7 @@ import warnings
 
 import click
 
+from unembed.cli.adapt import adapt
 from unembed.cli.calibrate import calibrate
 from unembed.cli.check import check
 from unembed.cli.evaluate import evaluate
@@ -61,7 +62,7 @@ def root(debug: bool) -> None:
     """Recover what was embedded: from vectors and query access to their model, back to the inputs."""
 
 
-for built_in in (calibrate, check, evaluate, invert, new_plugin, plugins, train):
+for built_in in (adapt, calibrate, check, evaluate, invert, new_plugin, plugins, train):
     root.add_command(built_in)
 
 

@@ -17,11 +17,22 @@ from unembed.errors import InputError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from unembed.contract.embedder import Embedder
     from unembed.engine.effort import Effort
     from unembed.engine.loop import Step
     from unembed.inversion.inverter import Inverter
 
-__all__ = ["Bar", "Searching", "announce", "metered", "progress", "read_inputs", "search_options"]
+__all__ = [
+    "Bar",
+    "Searching",
+    "announce",
+    "max_cost_option",
+    "metered",
+    "metered_embedder",
+    "progress",
+    "read_inputs",
+    "search_options",
+]
 
 MOST = 10**9  # steps or queries
 BROADEST = 512  # candidates, each with as many corrections
@@ -35,15 +46,17 @@ def _number(context: click.Context, option: click.Parameter, value: float | None
     return value
 
 
+max_cost_option = click.option(
+    "--max-cost",
+    type=click.FloatRange(0),
+    callback=_number,
+    help="Maximum US dollars spent on an embedding API.",
+)
+
 _SEARCH = (
     click.option("--inverter", default=INVERTER, show_default=True, help="A name, a checkpoint folder or a hub id."),
     click.option("--embedder", help="Query the inverter's embedding model elsewhere: a folder, server or API."),
-    click.option(
-        "--max-cost",
-        type=click.FloatRange(0),
-        callback=_number,
-        help="Maximum US dollars spent on an embedding API.",
-    ),
+    max_cost_option,
     click.option("--dry-run", is_flag=True, help="Only say what the inversion can cost at most."),
     click.option(
         "--effort",
@@ -120,22 +133,26 @@ def read_inputs(model: "Inverter", data: Path, column: str | None) -> list[Any]:
 
 @contextmanager
 def metered(model: "Inverter", max_cost: float | None) -> Iterator[None]:
+    """Keep the cost of asking an inverter's embedder under `max_cost` dollars: see `metered_embedder`."""
+    with metered_embedder(model.embedder, max_cost):
+        yield
+
+
+@contextmanager
+def metered_embedder(box: "Embedder", max_cost: float | None) -> Iterator[None]:
     """Keep an API's cost under `max_cost` dollars, and say on standard error what it came to, also after a failure."""
-    meter = model.embedder.meter
-    if meter is None:
+    if box.meter is None:
         if max_cost is not None:
-            raise InputError(f"--max-cost is for embedding APIs; {model.embedder.name} runs here and costs nothing")
+            raise InputError(f"--max-cost is for embedding APIs; {box.name} runs here and costs nothing")
         yield
         return
-    if max_cost is not None and meter.price is None:
-        raise InputError(
-            f"--max-cost: the price of {model.embedder.name} isn't known; add ?price=DOLLARS_A_MILLION_TOKENS"
-        )
-    meter.max_cost = max_cost
+    if max_cost is not None and box.meter.price is None:
+        raise InputError(f"--max-cost: the price of {box.name} isn't known; add ?price=DOLLARS_A_MILLION_TOKENS")
+    box.meter.max_cost = max_cost
     try:
         yield
     finally:
-        click.echo(f"{model.embedder.name}: {meter.summary()}", err=True)
+        click.echo(f"{box.name}: {box.meter.summary()}", err=True)
 
 
 def announce(found: dict[str, Any], as_json: bool) -> None:

@@ -71,7 +71,8 @@ class Method:
     `open(folder, manifest, device, embedder)` builds the inverter of a checkpoint; `embedder` is asked in place of the
     one that the manifest names, unless it is None. `recipe(table)` makes a `Recipe` of a config's `[recipe]`; a method
     without one isn't trained by `unembed train`. `depth` is the largest that a config may ask for, where the recipe
-    has a limit.
+    has a limit. `adapt(folder, inverter, …)` writes a checkpoint that aims an inverter of the
+    modality at another embedder, with the options of `unembed.adapt`.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Method:
     open: "Callable[[Path, Manifest, torch.device, Embedder | None], Inverter]"
     recipe: "Callable[[Mapping[str, Any]], Recipe] | None" = None
     depth: int | None = None
+    adapt: Callable[..., None] | None = None
 
 
 @dataclass(frozen=True)

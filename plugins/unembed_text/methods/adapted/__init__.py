@@ -1,0 +1,1 @@
+"""A trained text inverter aimed at another embedder, through a map that is fitted to pairs of vectors."""
