@@ -63,6 +63,7 @@ PUBLIC = [
     "UnknownNameError",
     "Widen",
     "__version__",
+    "adapt",
     "cosine",
     "evaluate",
     "fingerprint",

@@ -28,3 +28,9 @@ def test_an_api(server, tmp_path, monkeypatch) -> None:
 
 def test_training(t5_encoder, save_t5, tmp_path) -> None:
     run("guides/train-your-own.md", t5=save_t5(tmp_path / "t5", first=True), encoder=t5_encoder)
+
+
+def test_adapting(server, small_checkpoint, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("UNEMBED_CACHE", str(tmp_path))
+    texts = [f"{number} {kind} were left with a neighbour" for number in range(20) for kind in ("parcels", "keys")]
+    run("guides/adapt.md", server=server, texts=texts, base=str(small_checkpoint))

@@ -35,6 +35,12 @@ __all__ = ["adapt"]
 )
 @click.option("--name", help="Name of the new inverter.  [default: its folder's]")
 @max_cost_option
+@click.option(
+    "--tune",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MINUTES",
+    help="Go on training the base's network for so long, with the errors that the map makes; best on a GPU.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed: which texts are drawn.")
 @click.option("--device", help="cpu, cuda, cuda:1 …  [default: the accelerator if there is one]")
 @click.option("--json", "as_json", is_flag=True, help="Print the measured quality as one JSON object.")

@@ -8,7 +8,7 @@ from unembed.defaults import INVERTER, PAIRS
 from unembed.devices import choose_device
 from unembed.errors import InputError, UnknownNameError
 from unembed.registry.discovery import modality_of, offers
-from unembed.registry.opening import load, load_embedder, open_checkpoint
+from unembed.registry.opening import checkpoint_folder, load, load_embedder, open_checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +33,7 @@ def adapt(
     max_cost: float | None = None,
     device: "str | torch.device | None" = None,
     seed: int = 0,
+    tune: float | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> "Inverter":
     """Aim the inverter `base` at the vectors of another `embedder`, and write it to the checkpoint folder `out`.
@@ -50,6 +51,9 @@ def adapt(
     - `max_tokens`: lengths that the texts are cut to, in turn; none are cut otherwise. Take those of what you invert.
     - `name`: of the new inverter; the folder's otherwise.
     - `max_cost`: most dollars spent on an embedding API.
+    - `tune`: minutes for which the base's network goes on training, on all texts of `data` and with the errors that the
+      map makes; the checkpoint then holds the network too. Best on a GPU, for ten minutes or more. The run is kept
+      beside `out`, in a folder whose name ends in `.tuning`.
     - `on_progress`: called with what is being done, how much of it is done and of how much.
 
     Returns the new inverter. Raises InputError for what can't be adapted.
@@ -72,6 +76,8 @@ def adapt(
         name=name or Path(out).name,
         max_cost=max_cost,
         seed=seed,
+        tune=tune,
+        folder=checkpoint_folder(base),
         on_progress=on_progress,
     )
     return open_checkpoint(Path(out), place, given)

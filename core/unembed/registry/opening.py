@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from unembed.inversion.inverter import Inverter
     from unembed.registry.specs import InverterSpec, Modality
 
-__all__ = ["build", "foreseen", "load", "load_embedder", "open_checkpoint"]
+__all__ = ["build", "checkpoint_folder", "foreseen", "load", "load_embedder", "open_checkpoint"]
 
 
 def load(
@@ -78,6 +78,16 @@ def foreseen(name: str | Path) -> "tuple[Modality | None, int | None]":
     manifest = read_manifest(folder)
     kind: Modality | None = offered("modalities", method(manifest.method).modality)
     return kind, manifest.embedder.dimension or width
+
+
+def checkpoint_folder(name: str | Path) -> Path | None:
+    """The folder of the checkpoint that `load` opens under that name; None where there is none."""
+    spec = offered("inverters", name) if isinstance(name, str) else None
+    if spec is not None:
+        return None if spec.checkpoint is None else spec.checkpoint()
+    if isinstance(name, Path) or os.path.isdir(os.path.expanduser(name)):
+        return Path(name).expanduser()
+    return from_hub(name) if is_hub_id(name) else None
 
 
 def build(spec: "InverterSpec", device: "torch.device") -> "Inverter":

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from unembed_text.methods.closed.roughness import EXACT, LEAST, MOST, features, roughened
+from unembed_text.methods.closed.roughness import EXACT, LEAST, MOST, erring, features, roughened
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +42,16 @@ def test_exact_vectors_are_told_as_zeros_and_unknown_ones_apart() -> None:
     assert not found[:2].any()
     assert found[2, 0] > 4 and found[2, 1] == 0
     assert found[3, 0] == 0 and found[3, 1] > 0
+
+
+def test_erring_targets_are_off_by_errors_of_all_sizes() -> None:
+    draw = torch.Generator().manual_seed(0)
+    vectors, errors = (F.normalize(torch.randn(n, 64, generator=draw), dim=-1) for n in (4000, 3))
+    off, noise = erring(vectors, errors, share=0.9, untold=0.1, generator=draw)
+    along = (off - vectors) @ torch.linalg.pinv(errors)
+    sizes = along.abs().sum(1)
+    assert torch.allclose(off - vectors, along @ errors, atol=1e-5)  # of nothing but the errors
+    assert abs((sizes < 1e-6).float().mean() - 0.1) < 0.03 and sizes.max() <= 1.001
+    assert abs(sizes[sizes > 1e-6].mean() - 0.5) < 0.03 and abs(noise.isnan().float().mean() - 0.1) < 0.02
+    told = ~noise.isnan()
+    assert torch.allclose(noise[told] * 8, sizes[told], atol=1e-4)  # unit errors of 64 values

@@ -8,15 +8,18 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
+from unembed.checkpoints.manifest import read_manifest
+from unembed.contract.codec import SequenceCodec
 from unembed.errors import InputError, brief
 from unembed.inversion.inverter import Inverter
 from unembed.sources.passages import read_passages
 from unembed_text.embedders.base import TextEmbedder
 from unembed_text.embedders.given import text_embedder
-from unembed_text.methods.adapted.checkpoint import UnaskedEmbedder, save_adapted
+from unembed_text.methods.adapted.checkpoint import UnaskedEmbedder, open_base, save_adapted
 from unembed_text.methods.adapted.fitting import fit_map
 from unembed_text.methods.adapted.pairs import Progress, chosen_texts, embedded, leaked_pairs
 from unembed_text.methods.adapted.proposers import Aim
+from unembed_text.methods.adapted.tuning import tuned
 
 __all__ = ["adapt"]
 
@@ -38,9 +41,11 @@ def adapt(
     name: str,
     max_cost: float | None,
     seed: int,
+    tune: float | None,
+    folder: Path | None,
     on_progress: Progress | None,
 ) -> None:
-    """Write a checkpoint that aims `inverter` at `embedder`: see `unembed.adapt`."""
+    """Write a checkpoint that aims `inverter`, that of the checkpoint `folder`, at `embedder`: see `unembed.adapt`."""
     if (data is None) == (pairs_from is None):
         raise InputError("give either texts to embed (data) or a source of vectors with their texts (pairs_from)")
     if embedder is None and pairs_from is None:
@@ -51,6 +56,7 @@ def adapt(
         asked.meter.max_cost = max_cost
     if pairs_from is not None:
         texts, source = leaked_pairs(pairs_from, pairs=pairs, column=column)
+        passages = texts
         source = source.to(device)
         if asked is not None:
             _check_own(asked, texts, source, pairs_from)
@@ -63,17 +69,36 @@ def adapt(
         box = asked
     target = embedded(texts, inverter.embed, f"embedding with {inverter.embedder.name}", on_progress)
     fit = fit_map(source, target.to(source.device), seed=seed)
-    aim = Aim(fit.map, inverter.embedder.embed)
+    training = {"pairs": fit.pairs, **asdict(fit.choice), "max_tokens": list(max_tokens), "seed": seed}
+    weights: Path | None = None
+    if tune is not None:
+        if folder is None:
+            raise InputError(f"inverter {base!r} has no checkpoint to go on training from")
+        if on_progress is not None:
+            on_progress(f"training for {tune:g} minutes", 0, 1)
+        work = out.with_name(f"{out.name}.tuning")
+        lengths = _lengths(inverter, passages)
+        weights = tuned(work, folder, fit.errors, passages, lengths, minutes=tune, device=device, seed=seed)
+        training["tuned"] = read_manifest(weights).training
+        inverter = open_base(str(weights), device)
     save_adapted(
         out,
         inverter,
-        aim,
+        Aim(fit.map, inverter.embedder.embed),
         box,
         name=name,
         base_name=base,
-        training={"pairs": fit.pairs, **asdict(fit.choice), "max_tokens": list(max_tokens), "seed": seed},
+        training=training,
         quality={"map": asdict(fit.quality)},
+        tuned=weights,
     )
+
+
+def _lengths(inverter: Inverter, texts: Sequence[str]) -> list[int]:
+    codec = inverter.codec
+    if not isinstance(codec, SequenceCodec):
+        raise InputError(f"inverter {inverter.name!r} has no tokens to train on")
+    return codec.lengths(texts)
 
 
 def _check_own(asked: TextEmbedder, texts: Sequence[str], source: Tensor, place: str | Path) -> None:

@@ -1,5 +1,6 @@
 """The checkpoint of an adapted inverter: a map of a few MB, the base that it aims, and the embedder it is for."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,18 @@ from unembed_text.methods.adapted.proposers import Aim, AimedCorrector, AimedHyp
 __all__ = ["AdaptedShape", "UnaskedEmbedder", "build_inverter", "open_base", "open_checkpoint", "save_adapted"]
 
 METHOD = "adapted"
+TUNED = "base"  # the folder, in a checkpoint's own, of a base with weights of its own
 
 
 class Base(Config):
-    """The inverter that is aimed, and the fingerprint of the embedder that it was trained on."""
+    """The inverter that is aimed, and the fingerprint of the embedder that it was trained on.
+
+    One that was `tuned` lies in the adapted checkpoint's own folder, and `name` is that of the one that it was.
+    """
 
     name: str = Field(min_length=1)
     embedder: Fingerprint
+    tuned: bool = False
 
 
 class AdaptedShape(Config):
@@ -104,11 +110,20 @@ def save_adapted(
     base_name: str,
     training: dict[str, Any],
     quality: dict[str, Any],
+    tuned: Path | None = None,
 ) -> None:
-    """Write a checkpoint that `unembed.load` opens as `build_inverter` builds it."""
+    """Write a checkpoint that `unembed.load` opens as `build_inverter` builds it.
+
+    `tuned` is the folder of the base where it has weights of its own; they become part of the checkpoint.
+    """
+
+    def weights(place: Path) -> None:
+        if tuned is not None:
+            shutil.copytree(tuned, place / TUNED)
+
     entry = None if base.manifest is None else base.manifest.embedder.fingerprint
     shape = AdaptedShape(
-        base=Base(name=base_name, embedder=entry or fingerprint(base.embedder, base.codec)),
+        base=Base(name=base_name, embedder=entry or fingerprint(base.embedder, base.codec), tuned=tuned is not None),
         dimension=embedder.dimension,
         centres=len(aim.map.centres),
         scale=aim.map.scale,
@@ -125,14 +140,14 @@ def save_adapted(
         quality=quality,
     )
     inverter = build_inverter(name, base, aim, embedder)
-    save_checkpoint(folder, aim.map.tensors(), manifest, inverter=inverter)
+    save_checkpoint(folder, aim.map.tensors(), manifest, inverter=inverter, beside=weights)
 
 
 def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device, embedder: Any = None) -> Inverter:
     """Build the inverter of a checkpoint; `embedder` is another way to its model."""
     shape = network_config(AdaptedShape, manifest, folder)
     tensors = load_checkpoint(folder, manifest)[1]
-    base = open_base(shape.base.name, device)
+    base = open_base(str(folder / TUNED) if shape.base.tuned else shape.base.name, device)
     found = fingerprint(base.embedder, base.codec)
     if not same(shape.base.embedder, found):
         raise CheckpointError(

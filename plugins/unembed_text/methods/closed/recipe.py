@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -23,7 +25,7 @@ from unembed_text.decoder.sampling import corrupt, sample
 from unembed_text.embedders.local import LocalEmbedder
 from unembed_text.methods.closed.checkpoint import build_inverter, build_network, save_network
 from unembed_text.methods.closed.network import InversionNetwork
-from unembed_text.methods.closed.roughness import roughened
+from unembed_text.methods.closed.roughness import erring, roughened
 from unembed_text.methods.closed.vocabulary import transfer_embeddings
 from unembed_text.methods.shapes import ClosedShape
 from unembed_text.sources.t5 import first_layers, read_t5
@@ -53,6 +55,9 @@ class TextRecipeConfig(TextsConfig):
         0, ge=0, le=1_000, description="layers of a student of the black box, by which edits are chosen"
     )
     rough: float = Field(0.0, ge=0, le=1, description="share of targets with noise, or rounded")
+    errors: Path | None = Field(
+        None, description="a .safetensors of errors (tensor `errors`, one a row) that rough targets have instead"
+    )
     untold: float = Field(0.1, ge=0, le=1, description="share of targets, if some are rough, of which it isn't told")
 
 
@@ -78,6 +83,7 @@ class TextRecipe(Recipe):
             if most > self.embedder.max_tokens:
                 raise ConfigError(f"[recipe] {key}: {config.embedder!r} reads {self.embedder.max_tokens} tokens")
         self.config, weights = self._start(tokenizer)
+        self.errors = None if config.errors is None else _read_errors(config.errors, embedder.dimension)
         self.windows = read_windows(config, tokenizer, longest=config.longest)
         self.network = build_network(self.config)
         if config.student and not any(key.startswith("surrogate.") for key in weights):
@@ -145,7 +151,8 @@ class TextRecipe(Recipe):
         options = self.options
         if not options.rough:
             return target, None
-        return roughened(target, share=options.rough, untold=options.untold, generator=generator)
+        how: dict[str, Any] = {"share": options.rough, "untold": options.untold, "generator": generator}
+        return roughened(target, **how) if self.errors is None else erring(target, self.errors, **how)
 
     def propose(
         self,
@@ -232,6 +239,17 @@ class TextRecipe(Recipe):
         write = (tokens + len(signals)) * (self.counts["decoder"] + head)
         operations: Tensor = 6.0 * (read * self.counts["encoder"] + write + tokens * self.counts["surrogate"])
         return operations
+
+
+def _read_errors(path: Path, dimension: int) -> Tensor:
+    """Errors `[M, D]` of targets; raises ConfigError for a file of anything else."""
+    try:
+        errors = load_file(path).get("errors")
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"[recipe] errors: can't read {path}: {error}") from error
+    if errors is None or errors.ndim != 2 or not len(errors) or errors.shape[1] != dimension:
+        raise ConfigError(f"[recipe] errors: {path} holds no tensor `errors` of rows {dimension} wide")
+    return errors.float()
 
 
 def _count(module: nn.Module) -> int:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["EXACT", "features", "roughened"]
+__all__ = ["EXACT", "erring", "features", "roughened"]
 
 EXACT = 1e-4  # noise a value of a unit vector, below which it is none: half precision moves one by less
 LEAST, MOST = 5e-4, 3e-2  # noise that training adds
@@ -28,6 +28,22 @@ def roughened(vectors: Tensor, *, share: float, untold: float, generator: torch.
     exact = how >= share
     noise = noise.masked_fill(exact, 0.0).masked_fill(known < untold, torch.nan)
     return torch.where(exact, vectors, rough), noise[:, 0]
+
+
+def erring(
+    vectors: Tensor, errors: Tensor, *, share: float, untold: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Unit vectors `[N, D]` of which about `share` are off by one of `errors` `[M, D]`, times a random size up to 1.
+
+    So is a vector that was mapped here from another embedder's space, whose error a search makes smaller and smaller.
+    The noise `[N]` is as in `roughened`.
+    """
+    device = vectors.device
+    how, known, much = torch.rand(3, len(vectors), 1, device=device, generator=generator).unbind()
+    which = torch.randint(len(errors), (len(vectors),), device=device, generator=generator)
+    off = errors.to(device)[which] * much.masked_fill(how >= share, 0.0)
+    noise = off.norm(dim=1) / vectors.shape[1] ** 0.5
+    return vectors + off, noise.masked_fill(known[:, 0] < untold, torch.nan)
 
 
 def features(noise: Tensor) -> Tensor:
