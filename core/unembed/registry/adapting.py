@@ -8,7 +8,7 @@ from unembed.defaults import INVERTER, PAIRS
 from unembed.devices import choose_device
 from unembed.errors import InputError, UnknownNameError
 from unembed.registry.discovery import modality_of, offers
-from unembed.registry.opening import checkpoint_folder, load, load_embedder, open_checkpoint
+from unembed.registry.opening import checkpoint_folder, load, load_embedder
 
 if TYPE_CHECKING:
     import torch
@@ -58,12 +58,14 @@ def adapt(
 
     Returns the new inverter. Raises InputError for what can't be adapted.
     """
+    from unembed.checkpoints.manifest import read_manifest
+
     place = choose_device(device)
     inverter = load(base, device=place)
     method = adapting_method(inverter, base)
     assert method.adapt is not None
     given = load_embedder(embedder, device=place) if isinstance(embedder, str) else embedder
-    method.adapt(
+    made = method.adapt(
         Path(out),
         inverter,
         base=base,
@@ -80,7 +82,8 @@ def adapt(
         folder=checkpoint_folder(base),
         on_progress=on_progress,
     )
-    return open_checkpoint(Path(out), place, given)
+    made.manifest = read_manifest(Path(out))
+    return made
 
 
 def adapting_method(inverter: "Inverter", base: str) -> "Method":

@@ -73,7 +73,7 @@ class Method:
     one that the manifest names, unless it is None. `recipe(table)` makes a `Recipe` of a config's `[recipe]`; a method
     without one isn't trained by `unembed train`. `depth` is the largest that a config may ask for, where the recipe
     has a limit. `adapt(folder, inverter, …)` writes a checkpoint that aims an inverter of the
-    modality at another embedder, with the options of `unembed.adapt`.
+    modality at another embedder, and returns that inverter; its options are those of `unembed.adapt`.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Method:
     open: "Callable[[Path, Manifest, torch.device, Embedder | None], Inverter]"
     recipe: "Callable[[Mapping[str, Any]], Recipe] | None" = None
     depth: int | None = None
-    adapt: Callable[..., None] | None = None
+    adapt: "Callable[..., Inverter] | None" = None
 
 
 @dataclass(frozen=True)

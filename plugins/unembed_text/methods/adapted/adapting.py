@@ -44,8 +44,8 @@ def adapt(
     tune: float | None,
     folder: Path | None,
     on_progress: Progress | None,
-) -> None:
-    """Write a checkpoint that aims `inverter`, that of the checkpoint `folder`, at `embedder`: see `unembed.adapt`."""
+) -> Inverter:
+    """Write and build what aims `inverter`, that of the checkpoint `folder`, at `embedder`: see `unembed.adapt`."""
     if (data is None) == (pairs_from is None):
         raise InputError("give either texts to embed (data) or a source of vectors with their texts (pairs_from)")
     if embedder is None and pairs_from is None:
@@ -81,7 +81,7 @@ def adapt(
         weights = tuned(work, folder, fit.errors, passages, lengths, minutes=tune, device=device, seed=seed)
         training["tuned"] = read_manifest(weights).training
         inverter = open_base(str(weights), device)
-    save_adapted(
+    return save_adapted(
         out,
         inverter,
         Aim(fit.map, inverter.embedder.embed),

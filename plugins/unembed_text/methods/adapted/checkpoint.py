@@ -111,8 +111,8 @@ def save_adapted(
     training: dict[str, Any],
     quality: dict[str, Any],
     tuned: Path | None = None,
-) -> None:
-    """Write a checkpoint that `unembed.load` opens as `build_inverter` builds it.
+) -> Inverter:
+    """Write a checkpoint and return its inverter, which `unembed.load` opens.
 
     `tuned` is the folder of the base where it has weights of its own; they become part of the checkpoint.
     """
@@ -141,6 +141,7 @@ def save_adapted(
     )
     inverter = build_inverter(name, base, aim, embedder)
     save_checkpoint(folder, aim.map.tensors(), manifest, inverter=inverter, beside=weights)
+    return inverter
 
 
 def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device, embedder: Any = None) -> Inverter:

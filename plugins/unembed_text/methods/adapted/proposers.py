@@ -56,8 +56,7 @@ class Aim:
         kernel = kernel + NOISE * torch.eye(len(kernel[0]), device=kernel.device) + torch.diag_embed((~seen).float())
         near = radial_kernel(wanted[:, None], unit, self.map.scale)[:, 0] * seen
         shares = torch.linalg.solve(kernel, near[..., None])
-        located: Tensor = self.map(target) + (shares * off).sum(1)
-        return located
+        return self.map(target) + (shares * off).sum(1)
 
 
 class AimedHypothesizer(Hypothesizer):
