@@ -1,7 +1,7 @@
 """The bundle a user holds: embedder, parts, codec and efforts, and the verbs over them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, final
 
 import torch
@@ -13,12 +13,13 @@ from unembed.contract.proposers import Corrector, Hypothesizer, Part
 from unembed.contract.similarity import cosine
 from unembed.defaults import ACCELERATOR_CHUNK_SIZE, CHUNK_SIZE, EFFORT
 from unembed.engine.effort import EFFORTS, Effort, Overrides, effort_of
-from unembed.engine.loop import Step, search
+from unembed.engine.loop import SearchResult, Step, search
 from unembed.errors import InputError
 from unembed.inversion.precision import Precision, estimate_precision, given_precision
 from unembed.inversion.results import Inversion, Row
 from unembed.inversion.stream import at_once as most_at_once
 from unembed.inversion.stream import regrouped
+from unembed.inversion.words import NEAREST, WordEvidence, word_evidence
 
 if TYPE_CHECKING:
     from unembed.checkpoints.manifest import Manifest
@@ -106,6 +107,7 @@ class Inverter:
         trace: bool = False,
         candidates: bool = False,
         precision: str | None = None,
+        words: bool = False,
         **overrides: Unpack[Overrides],
     ) -> Inversion:
         """Recover the objects behind `vectors` `[N, D]` (or one `[D]`): a tensor, an array or nested lists.
@@ -119,9 +121,14 @@ class Inverter:
         `unembed.inversion.precision`), where their digits don't show it. A rounded vector is solved when nothing but
         its rounding is left, and the confidence allows for it.
 
-        Raises InputError for an unknown effort or precision, and for vectors of another width, with NaN or infinity, or
-        of zeros only.
+        `words` asks for the probability that each word of what comes back is in the input, told by the candidates that
+        came nearest; nothing is asked of the embedder for it.
+
+        Raises InputError for an unknown effort or precision, for words where the inverter writes none, and for vectors
+        of another width, with NaN or infinity, or of zeros only.
         """
+        if words and self.codec.word is None:
+            raise InputError(f"inverter {self.name!r} doesn't write words")
         settings = self.settings(effort, **overrides)
         target = self._checked(vectors)
         embedder, most = self.embedder, settings.limits.max_queries
@@ -144,6 +151,7 @@ class Inverter:
             trace=trace,
             candidates=candidates,
             slack=None if given is None else given.most,
+            nearest=NEAREST if words else 0,
         )
         if once:
             objects, signals = self._reread(found.signals)
@@ -154,6 +162,8 @@ class Inverter:
             embeddings = found.embeddings.index_copy(0, returned.changed, returned.again)
         calibration = None if self.manifest is None else self.manifest.calibration
         true_similarity = similarity if given is None else given.corrected(similarity)
+        evidence = self._evidence(found, objects, given) if words else None
+        sure = None if calibration is None else calibration.words
         return Inversion(
             objects,
             similarity,
@@ -166,6 +176,8 @@ class Inverter:
             None if calibration is None else calibration.confidence(true_similarity),
             None if given is None else given.names,
             self._verdicts(objects, signals, true_similarity, found.stopped, calibration),
+            None if evidence is None or sure is None else sure.found(evidence),
+            evidence,
         )
 
     def _verdicts(
@@ -203,6 +215,7 @@ class Inverter:
         seed: int = 0,
         on_step: Callable[[Step], None] | None = None,
         precision: str | None = None,
+        words: bool = False,
         **overrides: Unpack[Overrides],
     ) -> Iterator[Row]:
         """Invert batches of vectors `[N, D]` of any size, and yield a row per vector as soon as its search ends.
@@ -219,6 +232,7 @@ class Inverter:
             seed=seed,
             on_step=on_step,
             precision=precision,
+            words=words,
         )
         return chain.from_iterable(found.rows(first=first) for first, found in parts)
 
@@ -259,6 +273,24 @@ class Inverter:
         """The objects that signals decode to, and the signals that those encode to."""
         objects = self.codec.decode(signals)
         return objects, self.codec.encode(objects).to(signals.device)
+
+    def _evidence(self, found: SearchResult, objects: list[Any], given: Precision | None) -> WordEvidence:
+        """What the nearest candidates say about each word of `objects`."""
+        assert found.nearest is not None and self.codec.word is not None
+        rows = found.nearest
+        sizes = torch.bincount(rows.owner, minlength=len(objects)).tolist()
+        texts, similarities = self.codec.decode(rows.signals), rows.similarity.tolist()
+        ends = torch.tensor([0, *sizes]).cumsum(0).tolist()
+        parts = [slice(start, end) for start, end in pairwise(ends)]
+        none = [0.0] * len(objects)
+        return word_evidence(
+            self.codec.word,
+            objects,
+            [texts[part] for part in parts],
+            [similarities[part] for part in parts],
+            loss=none if given is None else given.loss.tolist(),
+            most=none if given is None else given.most.tolist(),
+        )
 
     def _unmeasured(self, target: Tensor, seed: int) -> Inversion:
         """The likeliest first guesses, from the targets alone: similarity and embeddings are NaN."""
