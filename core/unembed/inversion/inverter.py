@@ -48,6 +48,8 @@ class Inverter:
     - `editor`: a corrector that makes many small changes, the most promising first, where the corrector makes few
       large ones. Higher efforts use it if there is one; an `Editor` also combines those changes.
     - `parts`: what moves of your own call, by name.
+    - `told`: makes of the noise of unit vectors (the standard deviation of a value's error) the parts to use for them,
+      by name, where learned parts were trained to be told of it.
     - `efforts`: what some of the efforts mean here, and further ones; the others mean what they do everywhere.
     - `longest`: how many elements of a sequence it writes at most, None where nothing but the codec limits it.
     - `manifest`: that of the checkpoint it was loaded from, if it was: what it was trained on, what it reaches.
@@ -63,6 +65,7 @@ class Inverter:
         codec: Codec,
         editor: Corrector | None = None,
         parts: Mapping[str, Part] | None = None,
+        told: Callable[[float], Mapping[str, Part]] | None = None,
         metrics: "Mapping[str, Metric] | None" = None,
         efforts: Mapping[str, Effort] | None = None,
         longest: int | None = None,
@@ -78,6 +81,7 @@ class Inverter:
         self.longest = longest
         self.manifest: Manifest | None = None
         self._more_parts = dict(parts or {})
+        self._told = told
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -112,14 +116,15 @@ class Inverter:
     ) -> Inversion:
         """Recover the objects behind `vectors` `[N, D]` (or one `[D]`): a tensor, an array or nested lists.
 
-        `effort` is "low", "medium", "high", "max", another of the inverter's or an `Effort`; `steps`, `beam`,
-        `patience` and `max_queries` replace its own. `steps=0` is the hypothesizer alone; where the embedder can't be
-        asked (no key for an API) its likeliest guess comes back with a similarity of NaN. The other options are those
-        of `unembed.search`; of `max_queries` one is kept for measuring what is returned.
+        `effort` is "low", "medium", "high", "max", "exhaustive" (for models that run here), another of the inverter's
+        or an `Effort`; `steps`, `beam`, `patience` and `max_queries` replace its own. `steps=0` is the hypothesizer
+        alone; where the embedder can't be asked (no key for an API) its likeliest guess comes back with a similarity of
+        NaN. The other options are those of `unembed.search`; of `max_queries` one is kept for measuring what is
+        returned.
 
         `precision` says how the vectors were rounded ("int8", "3 decimals", "noise:0.01"; see
         `unembed.inversion.precision`), where their digits don't show it. A rounded vector is solved when nothing but
-        its rounding is left, and the confidence allows for it.
+        its rounding is left, the confidence allows for it, and an inverter that can be told of it is.
 
         `words` asks for the probability that each word of what comes back is in the input, told by the candidates that
         came nearest; nothing is asked of the embedder for it.
@@ -142,7 +147,7 @@ class Inverter:
         found = search(
             target,
             embed=(lambda signals: embedder.embed(self._reread(signals)[1])) if once else embedder.embed,
-            parts=self.parts,
+            parts=self._parts_for(given),
             effort=settings.override(max_queries=None if most is None else max(1, most - 1)),
             similarity=embedder.similarity,
             chunk_size=chunk_size,
@@ -256,7 +261,13 @@ class Inverter:
 
     def settings(self, effort: str | Effort = EFFORT, **overrides: Unpack[Overrides]) -> Effort:
         """What `invert` searches with when given these; raises InputError."""
-        return effort_of(effort, self.efforts).override(**overrides)
+        found, box = effort_of(effort, self.efforts).override(**overrides), self.embedder
+        if found.here and box.meter is not None and overrides.get("max_queries") is None:
+            raise InputError(
+                f"this effort is for models that run here: it asks {box.name!r} up to {found.limits.max_queries} queries "
+                "per vector; take max, or say with max_queries how many it may ask"
+            )
+        return found
 
     def returned(self, target: Tensor, signals: Tensor, similarity: Tensor, queries: Tensor) -> Returned:
         """What a search found, measured on the objects that are returned: embedded again where decoding changed it."""
@@ -273,6 +284,11 @@ class Inverter:
         """The objects that signals decode to, and the signals that those encode to."""
         objects = self.codec.decode(signals)
         return objects, self.codec.encode(objects).to(signals.device)
+
+    def _parts_for(self, given: Precision | None) -> dict[str, Part]:
+        """The parts for targets of that precision: told of it, where they can be and it is the same for all."""
+        noise = None if given is None or self._told is None else given.noise(self.dimension)
+        return self.parts if noise is None or self._told is None else self.parts | dict(self._told(noise))
 
     def _evidence(self, found: SearchResult, objects: list[Any], given: Precision | None) -> WordEvidence:
         """What the nearest candidates say about each word of `objects`."""
