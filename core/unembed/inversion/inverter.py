@@ -264,8 +264,8 @@ class Inverter:
         found, box = effort_of(effort, self.efforts).override(**overrides), self.embedder
         if found.here and box.meter is not None and overrides.get("max_queries") is None:
             raise InputError(
-                f"this effort is for models that run here: it asks {box.name!r} up to {found.limits.max_queries} queries "
-                "per vector; take max, or say with max_queries how many it may ask"
+                f"this effort is for models that run here: it asks {box.name!r} up to {found.limits.max_queries} "
+                "queries per vector; take max, or say with max_queries how many it may ask"
             )
         return found
 
