@@ -1,7 +1,7 @@
 """The defaults of an inversion, written once for the library, the command line and the docs."""
 
 EFFORT = "medium"
-EFFORTS = ("low", "medium", "high", "max")  # that every inverter has
+EFFORTS = ("low", "medium", "high", "max", "exhaustive")  # that every inverter has
 STEPS = 20
 BEAM = 8
 PATIENCE = 3

@@ -51,6 +51,12 @@ POOL = 50  # inputs that one is chosen from
     help=f"How hard to search: {', '.join(EFFORTS)}, or another that the inverter defines.",
 )
 @click.option(
+    "--noise",
+    type=click.FloatRange(0, min_open=True),
+    multiple=True,
+    help="Learn the words of vectors with Gaussian noise too, of that standard deviation a value; again for further.",
+)
+@click.option(
     "--floor-only",
     is_flag=True,
     help="Keep the calibration; only measure the lowest similarity that the embedder's own inputs reach.",
@@ -63,12 +69,14 @@ def calibrate(
     samples: int,
     lengths: tuple[int, ...],
     effort: str,
+    noise: tuple[float, ...],
     floor_only: bool,
     device: str | None,
 ) -> None:
     """Fit a confidence score for CHECKPOINT on inputs that it wasn't trained on.
 
-    What is learnt is written to the checkpoint's manifest; `invert` then prints a confidence with each result. Of texts
+    What is learnt is written to the checkpoint's manifest; `invert` then prints a confidence with each result, and with
+    --words one for each word. Of texts
     and other sequences, --samples whole inputs of all lengths are inverted once more at effort low: results that end
     well below these are of vectors that the embedder didn't make, and `invert` says so.
     """
@@ -84,7 +92,7 @@ def calibrate(
     objects = [one for path in data for one in read_inputs(model, path, column)]
     found = model.manifest.calibration
     if not floor_only:
-        found = _fitted(model, objects, samples, lengths, search)
+        found = _fitted(model, objects, samples, lengths, search, noise)
     elif found is None:
         raise InputError(f"{checkpoint} has no calibration to keep: leave --floor-only out")
     if isinstance(model.codec, SequenceCodec):
@@ -95,30 +103,62 @@ def calibrate(
     click.echo(f"calibrated on {found.n} results:")
     for start, share in zip(found.similarity, found.probability, strict=True):
         click.echo(f"  similarity from {start:.6f}: exact with probability {share:.3f}")
+    if found.words is not None:
+        click.echo(f"  words: fitted to {found.words.n} of them")
     click.echo(f"  similarity below {found.floor:.3f}: unlike any of the embedder's vectors")
 
 
 def _fitted(
-    model: "Inverter", objects: list[Any], samples: int, lengths: tuple[int, ...], search: "Effort"
+    model: "Inverter",
+    objects: list[Any],
+    samples: int,
+    lengths: tuple[int, ...],
+    search: "Effort",
+    noise: tuple[float, ...],
 ) -> "Calibration":
-    """A calibration on the first so many inputs, or on as many of each length."""
+    """A calibration on the first so many inputs, or on as many of each length; words also on noisy vectors."""
     import torch
 
     from unembed.contract.codec import SequenceCodec
+    from unembed.defaults import CHUNK_SIZE
     from unembed.inversion.calibration import calibrate as fit
-    from unembed.inversion.evaluation import evaluate
+    from unembed.inversion.words import calibrate_words, present
 
+    word = model.codec.word
+    if noise and word is None:
+        raise InputError(f"--noise is for words; inverter {model.name!r} writes none")
     if not lengths:
         batches = [model.codec.encode(objects[:samples])]
     elif isinstance(model.codec, SequenceCodec):
         batches = [model.codec.first(objects, length)[:samples] for length in lengths]
     else:
         raise InputError(f"--max-tokens is for sequences; inverter {model.name!r} inverts something else")
-    results = []
+    similarity, exact, features, right = [], [], [], []
+    draw = torch.Generator().manual_seed(0)
     for signals in batches:
-        with progress(f"inverting {len(signals)}", search.limits.steps) as bar:
-            results.append(evaluate(model, signals, effort=search, on_step=bar))
-    return fit(torch.cat([x.similarity for x in results]), torch.cat([x.exact for x in results]))
+        vectors = torch.cat([model.embedder.embed(rows) for rows in torch.split(signals, CHUNK_SIZE)])
+        for sigma in (None, *noise):
+            off = torch.zeros_like(vectors) if sigma is None else sigma * torch.randn(vectors.shape, generator=draw)
+            named = None if sigma is None else f"noise:{sigma}"
+            with progress(f"inverting {len(signals)}", search.limits.steps) as bar:
+                found = model.invert(
+                    vectors + off.to(vectors.device),
+                    effort=search,
+                    precision=named,
+                    words=word is not None,
+                    on_step=bar,
+                )
+            if sigma is None:
+                similarity.append(found.similarity)
+                exact.append((found.signals == signals.to(found.signals.device)).flatten(1).all(1))
+            if word is not None and found.evidence is not None:
+                features.append(found.evidence.features)
+                right.append(present(word, found.objects, model.codec.decode(signals)))
+    made = fit(torch.cat(similarity), torch.cat(exact))
+    known = torch.cat(right) if right else torch.ones(0, dtype=torch.bool)
+    if not len(known) or bool(known.all()) or not bool(known.any()):
+        return made  # without right and wrong words nothing is learnt of words
+    return made.model_copy(update={"words": calibrate_words(torch.cat(features), known)})
 
 
 def _lowest(model: "Inverter", objects: list[Any], samples: int) -> float:

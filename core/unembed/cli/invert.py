@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from unembed.cli._claims import Claims, note, note_inputs
-from unembed.cli._shared import Bar, Searching, announce, metered, progress, search_options
+from unembed.cli._shared import Searching, announce, metered, progress, search_options
 from unembed.errors import InputError, brief
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ VERDICTS = {
 @click.option(
     "--precision", help="How --vectors are rounded: int8, '3 decimals', noise:0.01 …  [default: read from their digits]"
 )
+@click.option("--words", is_flag=True, help="Say of each word how probable it is that the input has it.")
 @click.option("--strict", is_flag=True, help="Stop at a row of --vectors that can't be inverted; don't skip it.")
 @search_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
@@ -62,6 +63,7 @@ def invert(
     collection: str | None,
     ranges: Path | None,
     precision: str | None,
+    words: bool,
     strict: bool,
     searching: Searching,
     as_json: bool,
@@ -107,7 +109,7 @@ def invert(
     if searching.dry_run:
         announce(_forecast(model, inputs, targets, search), as_json)
         return
-    settings = _settings(model, search, precision, searching.seed)
+    settings = _settings(model, search, precision, searching.seed, words)
     claims = Claims()
     with ExitStack() as stack:
         results = stack.enter_context(
@@ -116,7 +118,8 @@ def invert(
         before = results.done
         stack.enter_context(metered(model, searching.max_cost))
         bar = stack.enter_context(progress("inverting", search.limits.steps))
-        for rows in _results(model, kind, inputs, targets, results, search, precision, searching.seed, bar):
+        options = {"precision": precision, "words": words, "seed": searching.seed, "on_step": bar}
+        for rows in _results(model, kind, inputs, targets, results, search, options):
             claims.count(rows)
             results.append(rows)
             if out is None or (kind is not None and kind.write is not None):
@@ -189,7 +192,7 @@ def _targets(
     return SourceTargets(source, model.dimension, digest(content, column, collection, beside), strict=strict)
 
 
-def _settings(model: "Inverter", search: "Effort", precision: str | None, seed: int) -> str:
+def _settings(model: "Inverter", search: "Effort", precision: str | None, seed: int, words: bool) -> str:
     """A fingerprint of all that results depend on beside what is inverted."""
     import re
 
@@ -198,7 +201,7 @@ def _settings(model: "Inverter", search: "Effort", precision: str | None, seed: 
 
     checkpoint = None if model.manifest is None else manifest_json(model.manifest)
     effort = re.sub(r" at 0x[0-9a-f]+", "", repr(search))  # of what says nothing better of itself
-    return digest(model.name, checkpoint, model.embedder.name, effort, precision, seed)
+    return digest(model.name, checkpoint, model.embedder.name, effort, precision, seed, *(["words"] if words else []))
 
 
 def _results(
@@ -208,9 +211,7 @@ def _results(
     targets: "InputTargets | SourceTargets",
     results: "Results",
     search: "Effort",
-    precision: str | None,
-    seed: int,
-    bar: Bar,
+    options: dict[str, Any],
 ) -> "Iterator[list[Row]]":
     """The rows of what is searched together, in order, those that are there left out."""
     waiting: deque[Head] = deque()
@@ -222,9 +223,8 @@ def _results(
             yield batch
 
     to_files = kind is not None and kind.write is not None
-    options: dict[str, Any] = {"precision": precision, "seed": seed, "on_step": bar}
     if to_files:
-        options |= {"trace": True, "at_once": min(FILES, model.at_once(search))}
+        options = options | {"trace": True, "at_once": min(FILES, model.at_once(search))}
     for _, found in model.inversions(vectors(), effort=search, **options):
         heads = [waiting.popleft() for _ in range(len(found))]
         mine = inputs[count : count + len(found)]
@@ -258,6 +258,9 @@ def _show(row: dict[str, Any]) -> None:
     sure = "" if row["confidence"] is None else f", exact with probability {_short_of_certain(row['confidence'])}"
     said = "" if row["verdict"] is None else f"; {VERDICTS.get(row['verdict'], row['verdict'])}"
     click.echo(f"  similarity {similarity}{sure}{verdict}{said}; {row['steps']} steps, {row['queries']} queries")
+    if "words" in row:
+        known = None if row["words"] is None else [f"{word} {_short_of_certain(sure)}" for word, sure in row["words"]]
+        click.echo("  " + ("words aren't calibrated" if known is None else ", ".join(known)))
 
 
 def _short_of_certain(probability: float) -> str:

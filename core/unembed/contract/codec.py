@@ -15,10 +15,12 @@ __all__ = ["Codec", "SequenceCodec"]
 class Codec(ABC):
     """The way in and out: a user's objects (`str`, `PIL.Image`) to signals and back.
 
-    `probes` are a few fixed objects whose embeddings identify an embedder (see `unembed.fingerprint`).
+    `probes` are a few fixed objects whose embeddings identify an embedder (see `unembed.fingerprint`). `word` is a
+    regular expression of what counts as a word of an object; None where objects aren't strings of words.
     """
 
     probes: ClassVar[Sequence[Any]]
+    word: ClassVar[str | None] = None
 
     @final
     def encode(self, objects: Sequence[Any]) -> Tensor:

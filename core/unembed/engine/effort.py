@@ -6,10 +6,10 @@ from typing import TypedDict
 
 from unembed.defaults import BEAM
 from unembed.engine.limits import Limits
-from unembed.engine.moves import Combine, Correct, Edit, Either, Guess, Move
+from unembed.engine.moves import Combine, Correct, Edit, Either, Guess, Move, Widen
 from unembed.errors import InputError, PluginError
 
-__all__ = ["EFFORTS", "Effort", "Overrides", "effort_of"]
+__all__ = ["EFFORTS", "EXHAUSTIVE", "Effort", "Overrides", "effort_of"]
 
 
 _GUESS, _CORRECT, _LIMITS = Guess(), Correct(), Limits()
@@ -26,7 +26,8 @@ class Overrides(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How a search goes; an inverter names some (`low`, `medium`, `high`, `max`), and `invert` takes others.
+    """How a search goes; an inverter names some (`low`, `medium`, `high`, `max`, `exhaustive`), and
+    `invert` takes others.
 
     - `start`: the move of round 0, which makes the first candidates.
     - `moves`: those of every later round, in the order in which they draw and spend. Those whose parts an inverter
@@ -34,6 +35,7 @@ class Effort:
     - `beam`: candidates worked on per target and round.
     - `elite`: how many of the best ever seen moves can work on.
     - `limits`: what ends the search for a target.
+    - `here`: it asks too much of a metered embedder (a server, an API) unless a user says how much it may ask.
     """
 
     start: Move = _GUESS
@@ -41,6 +43,7 @@ class Effort:
     beam: int = BEAM
     elite: int = 1
     limits: Limits = _LIMITS
+    here: bool = False
 
     def __post_init__(self) -> None:
         for name, value in (("beam", self.beam), ("elite", self.elite)):
@@ -93,6 +96,7 @@ class Effort:
 
 
 _LONG = Limits(steps=30, patience=6, max_queries=5000)
+EXHAUSTIVE = Limits(steps=60, patience=8, max_queries=60_000)
 
 EFFORTS: dict[str, Effort] = {
     "low": Effort(beam=4, limits=Limits(steps=4)),
@@ -112,6 +116,15 @@ EFFORTS: dict[str, Effort] = {
         ),
         elite=2,
         limits=_LONG,
+    ),
+    "exhaustive": Effort(
+        moves=(
+            Widen(inner=Correct(count=64), factors=(1, 2, 4, 8)),
+            Either(moves=(Combine(count=32, keep=2), Edit(count=16, elite=2, keep=2))),
+        ),
+        elite=2,
+        limits=EXHAUSTIVE,
+        here=True,
     ),
 }
 

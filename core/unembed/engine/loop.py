@@ -54,7 +54,8 @@ class SearchResult:
     """The best signal of each target, what it cost and why the search stopped there.
 
     `stopped` has one of "solved", "stalled", "budget" and "steps" per target; `steps` counts rounds after the first
-    guesses, `queries` embedded signals, both int `[N]`.
+    guesses, `queries` embedded signals, both int `[N]`. `nearest` holds the best candidates of each target, best first,
+    as many as were asked for.
     """
 
     signals: Tensor
@@ -64,6 +65,7 @@ class SearchResult:
     queries: Tensor
     stopped: tuple[str, ...]
     trace: tuple[Step, ...] | None
+    nearest: Candidates | None = None
 
 
 @torch.no_grad()
@@ -80,6 +82,7 @@ def search(
     trace: bool = False,
     candidates: bool = False,
     slack: Tensor | None = None,
+    nearest: int = 0,
 ) -> SearchResult:
     """Search for signals whose embeddings are the targets.
 
@@ -99,6 +102,7 @@ def search(
     - `trace`: return all steps.
     - `candidates`: steps carry the candidates of their round; they take memory as long as a step is held.
     - `slack`: what rounding of the targets may take from a similarity, `[N]`: a target is solved so much earlier.
+    - `nearest`: return so many of each target's best candidates; the search holds them meanwhile.
 
     Raises ValueError without targets, and PluginError for an effort that can't start.
     """
@@ -108,7 +112,7 @@ def search(
     moves, limits, beam, count = effort.moves, effort.limits, effort.beam, len(target)
     box = BlackBox(target, embed, similarity, limits.max_queries, chunked)
     calls, generator = Parts(parts, chunked), torch.Generator(target.device).manual_seed(seed)
-    depth, elite = effort.depth, effort.elite
+    depth, elite, hold = effort.depth, effort.elite, max(effort.elite, nearest)
     widths = [beam * width for width in effort.widths]
     breadth = torch.tensor(widths, device=target.device)
     endless = any(move.on == "best" for move in moves)
@@ -123,15 +127,16 @@ def search(
     history: list[Step] = []
 
     for number in range(limits.steps + 1):
-        state = State(number, beam, limits, target, active, top, frontier, quiet, box.budget - box.used)
+        few = top if hold == elite else top.best(elite)
+        state = State(number, beam, limits, target, active, few, frontier, quiet, box.budget - box.used)
         brought = _round(
-            moves if number else (effort.start,), state, calls, generator, box, max(depth, elite), candidates
+            moves if number else (effort.start,), state, calls, generator, box, max(depth, hold), candidates
         )
         spent += active & (number > 0)
         if brought.every:
             pool = Candidates.cat([pool, *brought.kept] if number else brought.kept).best(depth)
-            top = Candidates.cat([top, *brought.every] if number else brought.every).best(elite)
-        best = top if elite == 1 else top.best(1)
+            top = Candidates.cat([top, *brought.every] if number else brought.every).best(hold)
+        best = top if hold == 1 else top.best(1)
         if len(best) < count:
             raise PluginError(f"{effort.start.name!r} made no candidate for {count - len(best)} of {count} targets")
         quiet = torch.where(best.similarity - best_before > 1e-6, 0, quiet + 1)
@@ -162,6 +167,7 @@ def search(
         box.used,
         tuple(REASONS[index] for index in reason.tolist()),
         tuple(history) if trace else None,
+        top.best(nearest) if nearest else None,
     )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unembed.config import Config
 from unembed.errors import InputError
+from unembed.inversion.words import WordCalibration
 
 __all__ = ["Calibration", "calibrate", "calibration_counts", "calibration_error", "floor_below"]
 
@@ -21,13 +22,15 @@ MARGIN = 0.05  # between the lowest similarity measured and one that no true emb
 class Calibration(Config):
     """A rising step function, measured on `n` inversions: `probability[i]` holds from `similarity[i]` on.
 
-    `floor` is a similarity that inversions of true embeddings, of any length measured, don't fall below.
+    `floor` is a similarity that inversions of true embeddings, of any length measured, don't fall below. `words` says
+    how sure each word is.
     """
 
     similarity: list[float] = Field(min_length=1)
     probability: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1)
     n: int = Field(ge=1)
     floor: float | None = Field(None, ge=-1, le=1)
+    words: WordCalibration | None = None
 
     @model_validator(mode="after")
     def _rises(self) -> "Calibration":

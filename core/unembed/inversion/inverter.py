@@ -1,7 +1,7 @@
 """The bundle a user holds: embedder, parts, codec and efforts, and the verbs over them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, final
 
 import torch
@@ -13,12 +13,13 @@ from unembed.contract.proposers import Corrector, Hypothesizer, Part
 from unembed.contract.similarity import cosine
 from unembed.defaults import ACCELERATOR_CHUNK_SIZE, CHUNK_SIZE, EFFORT
 from unembed.engine.effort import EFFORTS, Effort, Overrides, effort_of
-from unembed.engine.loop import Step, search
+from unembed.engine.loop import SearchResult, Step, search
 from unembed.errors import InputError
 from unembed.inversion.precision import Precision, estimate_precision, given_precision
 from unembed.inversion.results import Inversion, Row
 from unembed.inversion.stream import at_once as most_at_once
 from unembed.inversion.stream import regrouped
+from unembed.inversion.words import NEAREST, WordEvidence, word_evidence
 
 if TYPE_CHECKING:
     from unembed.checkpoints.manifest import Manifest
@@ -47,6 +48,8 @@ class Inverter:
     - `editor`: a corrector that makes many small changes, the most promising first, where the corrector makes few
       large ones. Higher efforts use it if there is one; an `Editor` also combines those changes.
     - `parts`: what moves of your own call, by name.
+    - `told`: makes of the noise of unit vectors (the standard deviation of a value's error) the parts to use for them,
+      by name, where learned parts were trained to be told of it.
     - `efforts`: what some of the efforts mean here, and further ones; the others mean what they do everywhere.
     - `longest`: how many elements of a sequence it writes at most, None where nothing but the codec limits it.
     - `manifest`: that of the checkpoint it was loaded from, if it was: what it was trained on, what it reaches.
@@ -62,6 +65,7 @@ class Inverter:
         codec: Codec,
         editor: Corrector | None = None,
         parts: Mapping[str, Part] | None = None,
+        told: Callable[[float], Mapping[str, Part]] | None = None,
         metrics: "Mapping[str, Metric] | None" = None,
         efforts: Mapping[str, Effort] | None = None,
         longest: int | None = None,
@@ -77,6 +81,7 @@ class Inverter:
         self.longest = longest
         self.manifest: Manifest | None = None
         self._more_parts = dict(parts or {})
+        self._told = told
 
     def __repr__(self) -> str:
         longest = "" if self.longest is None else f", longest={self.longest}"
@@ -110,22 +115,29 @@ class Inverter:
         trace: bool = False,
         candidates: bool = False,
         precision: str | None = None,
+        words: bool = False,
         **overrides: Unpack[Overrides],
     ) -> Inversion:
         """Recover the objects behind `vectors` `[N, D]` (or one `[D]`): a tensor, an array or nested lists.
 
-        `effort` is "low", "medium", "high", "max", another of the inverter's or an `Effort`; `steps`, `beam`,
-        `patience` and `max_queries` replace its own. `steps=0` is the hypothesizer alone; where the embedder can't be
-        asked (no key for an API) its likeliest guess comes back with a similarity of NaN. The other options are those
-        of `unembed.search`; of `max_queries` one is kept for measuring what is returned.
+        `effort` is "low", "medium", "high", "max", "exhaustive" (for models that run here), another of the inverter's
+        or an `Effort`; `steps`, `beam`, `patience` and `max_queries` replace its own. `steps=0` is the hypothesizer
+        alone; where the embedder can't be asked (no key for an API) its likeliest guess comes back with a similarity of
+        NaN. The other options are those of `unembed.search`; of `max_queries` one is kept for measuring what is
+        returned.
 
         `precision` says how the vectors were rounded ("int8", "3 decimals", "noise:0.01"; see
         `unembed.inversion.precision`), where their digits don't show it. A rounded vector is solved when nothing but
-        its rounding is left, and the confidence allows for it.
+        its rounding is left, the confidence allows for it, and an inverter that can be told of it is.
 
-        Raises InputError for an unknown effort or precision, and for vectors of another width, with NaN or infinity, or
-        of zeros only.
+        `words` asks for the probability that each word of what comes back is in the input, told by the candidates that
+        came nearest; nothing is asked of the embedder for it.
+
+        Raises InputError for an unknown effort or precision, for words where the inverter writes none, and for vectors
+        of another width, with NaN or infinity, or of zeros only.
         """
+        if words and self.codec.word is None:
+            raise InputError(f"inverter {self.name!r} doesn't write words")
         settings = self.settings(effort, **overrides)
         target = self._checked(vectors)
         embedder, most = self.embedder, settings.limits.max_queries
@@ -139,7 +151,7 @@ class Inverter:
         found = search(
             target,
             embed=(lambda signals: embedder.embed(self._reread(signals)[1])) if once else embedder.embed,
-            parts=self.parts,
+            parts=self._parts_for(given),
             effort=settings.override(max_queries=None if most is None else max(1, most - 1)),
             similarity=embedder.similarity,
             chunk_size=chunk_size,
@@ -148,6 +160,7 @@ class Inverter:
             trace=trace,
             candidates=candidates,
             slack=None if given is None else given.most,
+            nearest=NEAREST if words else 0,
         )
         if once:
             objects, signals = self._reread(found.signals)
@@ -158,6 +171,8 @@ class Inverter:
             embeddings = found.embeddings.index_copy(0, returned.changed, returned.again)
         calibration = None if self.manifest is None else self.manifest.calibration
         true_similarity = similarity if given is None else given.corrected(similarity)
+        evidence = self._evidence(found, objects, given) if words else None
+        sure = None if calibration is None else calibration.words
         return Inversion(
             objects,
             similarity,
@@ -170,6 +185,8 @@ class Inverter:
             None if calibration is None else calibration.confidence(true_similarity),
             None if given is None else given.names,
             self._verdicts(objects, signals, true_similarity, found.stopped, calibration),
+            None if evidence is None or sure is None else sure.found(evidence),
+            evidence,
         )
 
     def _verdicts(
@@ -207,6 +224,7 @@ class Inverter:
         seed: int = 0,
         on_step: Callable[[Step], None] | None = None,
         precision: str | None = None,
+        words: bool = False,
         **overrides: Unpack[Overrides],
     ) -> Iterator[Row]:
         """Invert batches of vectors `[N, D]` of any size, and yield a row per vector as soon as its search ends.
@@ -223,6 +241,7 @@ class Inverter:
             seed=seed,
             on_step=on_step,
             precision=precision,
+            words=words,
         )
         return chain.from_iterable(found.rows(first=first) for first, found in parts)
 
@@ -246,7 +265,13 @@ class Inverter:
 
     def settings(self, effort: str | Effort = EFFORT, **overrides: Unpack[Overrides]) -> Effort:
         """What `invert` searches with when given these; raises InputError."""
-        return effort_of(effort, self.efforts).override(**overrides)
+        found, box = effort_of(effort, self.efforts).override(**overrides), self.embedder
+        if found.here and box.meter is not None and overrides.get("max_queries") is None:
+            raise InputError(
+                f"this effort is for models that run here: it asks {box.name!r} up to {found.limits.max_queries} "
+                "queries per vector; take max, or say with max_queries how many it may ask"
+            )
+        return found
 
     def returned(self, target: Tensor, signals: Tensor, similarity: Tensor, queries: Tensor) -> Returned:
         """What a search found, measured on the objects that are returned: embedded again where decoding changed it."""
@@ -263,6 +288,29 @@ class Inverter:
         """The objects that signals decode to, and the signals that those encode to."""
         objects = self.codec.decode(signals)
         return objects, self.codec.encode(objects).to(signals.device)
+
+    def _parts_for(self, given: Precision | None) -> dict[str, Part]:
+        """The parts for targets of that precision: told of it, where they can be and it is the same for all."""
+        noise = None if given is None or self._told is None else given.noise(self.dimension)
+        return self.parts if noise is None or self._told is None else self.parts | dict(self._told(noise))
+
+    def _evidence(self, found: SearchResult, objects: list[Any], given: Precision | None) -> WordEvidence:
+        """What the nearest candidates say about each word of `objects`."""
+        assert found.nearest is not None and self.codec.word is not None
+        rows = found.nearest
+        sizes = torch.bincount(rows.owner, minlength=len(objects)).tolist()
+        texts, similarities = self.codec.decode(rows.signals), rows.similarity.tolist()
+        ends = torch.tensor([0, *sizes]).cumsum(0).tolist()
+        parts = [slice(start, end) for start, end in pairwise(ends)]
+        none = [0.0] * len(objects)
+        return word_evidence(
+            self.codec.word,
+            objects,
+            [texts[part] for part in parts],
+            [similarities[part] for part in parts],
+            loss=none if given is None else given.loss.tolist(),
+            most=none if given is None else given.most.tolist(),
+        )
 
     def _unmeasured(self, target: Tensor, seed: int) -> Inversion:
         """The likeliest first guesses, from the targets alone: similarity and embeddings are NaN."""

@@ -49,6 +49,15 @@ class Precision:
     def __getitem__(self, rows: slice) -> "Precision":
         return Precision(self.names[rows], self.loss[rows], self.most[rows])
 
+    def noise(self, dimension: int) -> float | None:
+        """The standard deviation of a value's error, the vectors scaled to length 1, where all are rounded alike.
+
+        None where they aren't, and where all are in float32.
+        """
+        if len(set(self.names)) != 1 or self.names[0] == "float32":
+            return None
+        return float((2 * self.loss / dimension).sqrt().median())
+
     def corrected(self, similarity: Tensor) -> Tensor:
         """Similarities `[N]` as they would be without rounding: what rounding alone can take is given back."""
         return similarity + (1 - similarity).clamp_min(0).minimum(self.most.to(similarity.device))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unembed.engine.loop import Step
 from unembed.errors import InputError, MissingExtraError, OutputError, brief
+from unembed.inversion.words import FoundWords, WordEvidence
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -31,7 +32,9 @@ class Inversion:
     decoding changed a signal. `confidence` is the probability that a result is exact, if the inverter has been
     calibrated; it allows for the rounding of the vectors, which `precision` names ("float32", "int8", …).
     `verdict` says "unlike" where no input of the embedder ends at so low a similarity: another model's vectors, altered
-    ones, or inputs far longer than the inverter writes. Iterating yields `rows()`.
+    ones, or inputs far longer than the inverter writes. Where words were asked for, `words` has those of each object in
+    order, each with the probability that the input has it too (None without a calibration of words), and `evidence`
+    what speaks for them. Iterating yields `rows()`.
     """
 
     objects: list[Any]
@@ -45,6 +48,8 @@ class Inversion:
     confidence: Tensor | None = None
     precision: tuple[str, ...] | None = None
     verdict: tuple[str | None, ...] | None = None
+    words: tuple[FoundWords, ...] | None = None
+    evidence: WordEvidence | None = None
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -89,9 +94,9 @@ class Inversion:
 
         It has `input`, where what was embedded is known from `inputs` (N of them), or else `index`, counted from
         `first`; then `reconstruction`, `similarity`, `exact`, `confidence`, `steps`, `queries`, `stopped`, `precision`
-        and `verdict`. What
-        isn't known is None: `exact` without the originals (`Inverter.exact` compares them), `confidence` without a
-        calibration, a similarity that couldn't be measured.
+        and `verdict`; and `words`, a list of [word, probability], where they were asked for. What isn't known is None:
+        `exact` without the originals (`Inverter.exact` compares them), `confidence` and `words` without a calibration,
+        a similarity that couldn't be measured.
         """
         confidence = [None] * len(self) if self.confidence is None else self.confidence.tolist()
         columns = zip(
@@ -118,6 +123,7 @@ class Inversion:
                 "stopped": stopped,
                 "precision": precision,
                 "verdict": verdict,
+                **({} if self.evidence is None else {"words": self._words(number)}),
             }
             for number, (
                 reconstruction,
@@ -131,6 +137,9 @@ class Inversion:
                 verdict,
             ) in enumerate(columns)
         ]
+
+    def _words(self, number: int) -> list[list[Any]] | None:
+        return None if self.words is None else [[word, chance] for word, chance in self.words[number]]
 
 
 def _known(value: float | None) -> float | None:

@@ -43,8 +43,9 @@ def words(count: int, *, seed: int = 0) -> list[str]:
 
 
 class ToyCodec(SequenceCodec):
-    """`str` to int64 `[N, 8]`: letters from 1, padded with 0."""
+    """`str` to int64 `[N, 8]`: letters from 1, padded with 0. A letter is a word."""
 
+    word: ClassVar[str | None] = "."
     probes: ClassVar[Sequence[str]] = ("a", "cafe", "headache"[:WIDTH])
     width = WIDTH
 

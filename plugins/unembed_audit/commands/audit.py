@@ -39,7 +39,7 @@ CPU_EFFORT = "low"
 @click.option(
     "--effort",
     metavar="NAME",
-    help=f"How hard to search: {', '.join(EFFORTS)}, or another that the inverter defines.  [default: medium; low on a CPU]",
+    help=f"How hard to search: {', '.join(EFFORTS)}, or another of the inverter's.  [default: medium; low on a CPU]",
 )
 @click.option("--max-cost", type=click.FloatRange(0), help="Maximum US dollars spent on an embedding API.")
 @click.option("--show-text", is_flag=True, help="Show recovered text in full instead of masked.")

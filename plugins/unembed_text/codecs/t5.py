@@ -27,6 +27,7 @@ class T5Codec(SequenceCodec):
     """
 
     probes: ClassVar[Sequence[str]] = TextCodec.probes
+    word: ClassVar[str | None] = TextCodec.word
 
     def __init__(self, tokenizer: Any, *, vocabulary: int, width: int, reader: Any = None) -> None:
         self.tokenizer, self.vocabulary, self.width = tokenizer, vocabulary, width

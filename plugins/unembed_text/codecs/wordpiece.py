@@ -22,6 +22,7 @@ class TextCodec(SequenceCodec):
         "Invoice 4711 was paid on 3 May 2021.",
         "How do I reset my password?",
     )
+    word: ClassVar[str | None] = r"\w+|[^\w\s]"
 
     def __init__(self, tokenizer: Any, width: int) -> None:
         self.tokenizer = tokenizer

@@ -65,6 +65,20 @@ def test_calibrate_writes_a_confidence_that_invert_prints(run, trained) -> None:
     assert said < 1 and row["confidence"] - 0.001 < said <= row["confidence"]
 
 
+def test_calibrate_learns_words_that_invert_prints(run, trained) -> None:
+    arguments = ("--data", trained.parent / "words.txt", "--samples", 60, "--noise", 0.05, "--effort", "low")
+    code, out, _ = run("calibrate", trained, *arguments)
+    sure = read_manifest(trained).calibration.words
+    assert code == 0 and f"words: fitted to {sure.n} of them" in out
+    code, out, _ = run("invert", "cafe", "--inverter", trained, "--json", "--steps", 1, "--words")
+    row = json.loads(out)
+    assert "".join(word for word, _ in row["words"]) == row["reconstruction"]
+    assert all(0 < chance < 1 for _, chance in row["words"])
+    code, out, _ = run("invert", "cafe", "--inverter", trained, "--steps", 1, "--words")
+    assert code == 0 and f"{row['words'][0][0]} {int(1000 * row['words'][0][1]) / 1000:.3f}, " in out
+    assert "words" not in json.loads(run("invert", "cafe", "--inverter", trained, "--json", "--steps", 1)[1])
+
+
 def test_calibrate_without_an_exact_result_says_so(run, trained) -> None:
     arguments = ("--data", trained.parent / "words.txt", "--samples", 2, "--max-tokens", 8, "--effort", "low")
     code, _, err = run("calibrate", trained, *arguments)

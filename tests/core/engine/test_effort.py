@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from unembed.contract.proposers import Corrector
+from unembed.costs.meter import Meter
 from unembed.engine.effort import EFFORTS, Effort
 from unembed.engine.limits import Limits
 from unembed.engine.moves import Combine, Correct, Edit, Guess, Widen
@@ -92,6 +93,25 @@ def test_more_effort_costs_more_and_is_never_worse() -> None:
     low, high = (inverter.invert(vectors, effort=name) for name in ("low", "max"))
     assert low.queries.sum() < high.queries.sum()
     assert low.similarity.mean() < high.similarity.mean()
+
+
+def test_exhaustive_begins_as_max_and_finds_more() -> None:
+    inverter = toy_inverter()
+    vectors = inverter.embed(words(60, seed=8))
+    little = {"steps": 12, "beam": 2, "patience": 4}
+    most, all_of_it = (inverter.invert(vectors, effort=name, **little) for name in ("max", "exhaustive"))
+    assert all_of_it.stopped.count("solved") > most.stopped.count("solved")
+    solved_at_once = (most.steps <= 1) & (most.similarity > 1 - 1e-5)
+    assert solved_at_once.any() and torch.equal(all_of_it.queries[solved_at_once], most.queries[solved_at_once])
+
+
+def test_exhaustive_is_for_models_that_run_here() -> None:
+    inverter = toy_inverter()
+    assert inverter.settings("exhaustive").most() == 60_000 and inverter.settings("max").most() <= 5_000
+    inverter.embedder.meter = Meter()
+    with pytest.raises(InputError, match=r"models that run here.*60000 queries"):
+        inverter.invert([[1.0] * 24], effort="exhaustive")
+    assert inverter.settings("exhaustive", max_queries=7000).limits.max_queries == 7000
 
 
 def test_an_editor_is_asked_at_high_effort_alone(edited) -> None:

@@ -214,6 +214,7 @@ TARGETS = embed(CODEC.encode(words(25, seed=2)))
         (Guess(), (Combine(count=12), Edit(count=3, keep=0), Correct(count=2)), 2),
         (Guess(), (Widen(inner=Correct(count=4, keep=1), factors=(1, 2, 4)), Edit(count=5)), 1),
         (Guess(count=20), (Widen(inner=Correct(count=3), factors=(2, 1, 3)),), 1),
+        (Guess(), (Widen(inner=Correct(count=6, keep=1), factors=(1, 2, 4, 8)), Edit(count=4, elite=2, keep=2)), 2),
     ],
 )
 def test_search_equals_the_literal_one(steps, beam, patience, budget, start, moves, elite) -> None:
@@ -372,6 +373,27 @@ def test_a_widening_search_finds_more_than_a_narrow_one_and_never_repeats_a_quer
     search(TARGETS[:1], **{**BOX, "embed": watched}, parts=PARTS, effort=wide)
     asked = torch.cat(rows)
     assert len(torch.unique(asked, dim=0)) == len(asked)
+
+
+@pytest.mark.parametrize("count", [1, 5, 40])
+def test_the_nearest_candidates_are_the_best_of_all_and_change_nothing(count) -> None:
+    effort = Effort(moves=(Correct(count=4, keep=1), Edit(count=5, elite=2, keep=2)), beam=2, elite=2)
+    plain = search(TARGETS, **BOX, parts=PARTS, effort=effort, trace=True, candidates=True)
+    found = search(TARGETS, **BOX, parts=PARTS, effort=effort, nearest=count)
+    assert torch.equal(plain.signals, found.signals) and torch.equal(plain.queries, found.queries)
+    assert plain.nearest is None
+    met = [row for step in plain.trace for made in step.made for row in rows_of(made.candidates)]
+    for target in range(len(TARGETS)):
+        mine = sorted((similarity for owner, _, similarity in met if owner == target), reverse=True)
+        held = [(signal, similarity) for owner, signal, similarity in rows_of(found.nearest) if owner == target]
+        assert [similarity for _, similarity in held] == mine[:count]
+        assert held[0][0] == found.signals[target].tolist()
+
+
+def rows_of(candidates):
+    return list(
+        zip(candidates.owner.tolist(), candidates.signals.tolist(), candidates.similarity.tolist(), strict=True)
+    )
 
 
 def test_a_wide_round_asks_a_beam_at_a_time() -> None:

@@ -99,3 +99,12 @@ def test_what_rounding_takes_is_given_back_and_no_more() -> None:
     wrong = torch.full_like(similarity, 0.99)
     assert torch.allclose(found.corrected(wrong), wrong, atol=1e-4)
     assert (found.corrected(torch.ones_like(similarity)) == 1).all()
+
+
+def test_the_noise_of_vectors_of_length_one_is_known_where_all_are_alike() -> None:
+    exact = vectors(6)
+    assert given_precision("noise:0.02", 2 * exact).noise(384) == pytest.approx(0.01, rel=1e-4)
+    rough = (exact * 100).round() / 100
+    assert estimate_precision(rough).noise(384) == pytest.approx(0.01 * 12**-0.5, rel=0.05)
+    assert estimate_precision(exact).noise(384) is None
+    assert estimate_precision(torch.cat([exact[:1], rough[:1]])).noise(384) is None

@@ -167,8 +167,10 @@ def fitted(source: Tensor, target: Tensor, choice: Choice, spread: float) -> Spa
         found = torch.linalg.solve(moments + choice.noise * torch.eye(len(moments), device=moments.device), products)
         weight = tilt**0.5 * found[:width]
         coefficients = torch.linalg.solve_triangular(root.T, found[width:], upper=True)
-    tensors = (x.float().contiguous() for x in (mean, weight, centres, coefficients, origin))
-    return SpaceMap(*tensors, scale=scale)
+    mean, weight, centres, coefficients, origin = (
+        x.float().contiguous() for x in (mean, weight, centres, coefficients, origin)
+    )
+    return SpaceMap(mean, weight, centres, coefficients, origin, scale=scale)
 
 
 def measured(space: SpaceMap, source: Tensor, target: Tensor) -> Quality:

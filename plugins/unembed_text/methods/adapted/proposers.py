@@ -56,7 +56,8 @@ class Aim:
         kernel = kernel + NOISE * torch.eye(len(kernel[0]), device=kernel.device) + torch.diag_embed((~seen).float())
         near = radial_kernel(wanted[:, None], unit, self.map.scale)[:, 0] * seen
         shares = torch.linalg.solve(kernel, near[..., None])
-        return self.map(target) + (shares * off).sum(1)
+        located: Tensor = self.map(target) + (shares * off).sum(1)
+        return located
 
 
 class AimedHypothesizer(Hypothesizer):

@@ -7,9 +7,10 @@ import torch
 
 from unembed.checkpoints.manifest import EmbedderEntry, Manifest, Storage, network_config
 from unembed.checkpoints.tensors import check_fit, load_checkpoint, save_checkpoint
-from unembed.engine.effort import Effort
+from unembed.contract.proposers import Part
+from unembed.engine.effort import EXHAUSTIVE, Effort
 from unembed.engine.limits import Limits
-from unembed.engine.moves import Correct, Edit
+from unembed.engine.moves import Correct, Edit, Widen
 from unembed.errors import CheckpointError
 from unembed.inversion.inverter import Inverter
 from unembed_text.codecs.wordpiece import TextCodec
@@ -33,6 +34,13 @@ EFFORTS = {
         limits=Limits(steps=30, patience=6, max_queries=5000),
     )
     for name, count in (("high", 16), ("max", 64))
+} | {
+    "exhaustive": Effort(
+        moves=(Widen(inner=Correct(count=64, keep=1), factors=(1, 2, 4, 8)), Edit(count=16, elite=2, keep=2)),
+        elite=2,
+        limits=EXHAUSTIVE,
+        here=True,
+    )
 }
 
 
@@ -51,14 +59,21 @@ def build_network(config: dict[str, Any]) -> InversionNetwork:
 def build_inverter(name: str, network: InversionNetwork, embedder: Any, length: int) -> Inverter:
     """Bundle a network with the embedder whose tokens it writes."""
     codec = TextCodec(embedder.tokenizer, embedder.max_tokens)
-    parts = {"width": embedder.max_tokens, "length": length}
+    width = embedder.max_tokens
+
+    def told(noise: float) -> dict[str, Part]:
+        guess = NetworkHypothesizer(network, width=width, length=length, noise=noise)
+        correct = NetworkCorrector(network, width=width, length=length, noise=noise)
+        return guess.parts() | correct.parts() | NetworkEditor(network, width=width, noise=noise).parts("edit")
+
     return Inverter(
         name=name,
         embedder=embedder,
-        hypothesizer=NetworkHypothesizer(network, **parts),
-        corrector=NetworkCorrector(network, **parts),
+        hypothesizer=NetworkHypothesizer(network, width=width, length=length),
+        corrector=NetworkCorrector(network, width=width, length=length),
         codec=codec,
-        editor=NetworkEditor(network, width=embedder.max_tokens),
+        editor=NetworkEditor(network, width=width),
+        told=told,
         metrics=text_metrics(),
         efforts=EFFORTS,
         longest=length,

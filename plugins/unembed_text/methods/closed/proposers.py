@@ -16,20 +16,20 @@ BROAD = 32  # from so many corrections of a text on, beam search's later ones ar
 
 
 class NetworkHypothesizer(Hypothesizer):
-    """Beam search from the target alone."""
+    """Beam search from the target alone; `noise`, here and below, is the known one of unit targets' values."""
 
-    def __init__(self, network: InversionNetwork, *, width: int, length: int) -> None:
-        self.network, self.width, self.length = network, width, length
+    def __init__(self, network: InversionNetwork, *, width: int, length: int, noise: float | None = None) -> None:
+        self.network, self.width, self.length, self.noise = network, width, length, noise
 
     def _hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-        return _search(self.network, target, None, None, count, self.length, self.width)
+        return _search(self.network, target, None, None, count, self.length, self.width, self.noise)
 
 
 class NetworkCorrector(Corrector):
     """Beam search from the target, a hypothesis and its embedding; from `BROAD` corrections on half are sampled."""
 
-    def __init__(self, network: InversionNetwork, *, width: int, length: int) -> None:
-        self.network, self.width, self.length = network, width, length
+    def __init__(self, network: InversionNetwork, *, width: int, length: int, noise: float | None = None) -> None:
+        self.network, self.width, self.length, self.noise = network, width, length, noise
 
     def _correct(
         self,
@@ -40,14 +40,14 @@ class NetworkCorrector(Corrector):
         generator: torch.Generator | None,
     ) -> Tensor:
         given = (target, hypothesis, embedding)
-        return _search(self.network, *given, count, self.length, self.width, sampled=count >= BROAD)
+        return _search(self.network, *given, count, self.length, self.width, self.noise, sampled=count >= BROAD)
 
 
 class NetworkEditor(Corrector):
     """Edits of a hypothesis: those that the network would rather see, or those that its surrogate finds nearest."""
 
-    def __init__(self, network: InversionNetwork, *, width: int, choices: int = 32) -> None:
-        self.network, self.width, self.choices = network, width, choices
+    def __init__(self, network: InversionNetwork, *, width: int, choices: int = 32, noise: float | None = None) -> None:
+        self.network, self.width, self.choices, self.noise = network, width, choices, noise
 
     def _correct(
         self,
@@ -65,7 +65,7 @@ class NetworkEditor(Corrector):
         parts = []
         for t, h, e in zip(*(x.split(rows) for x in (target, hypothesis, embedding)), strict=True):
             with network.autocast():
-                states, mask = network.encode(t, h, e)
+                states, mask = network.encode(t, h, e, _told(t, self.noise))
                 if network.surrogate is None:
                     parts.append(edits(network.decoder, states, mask, h, count=count, choices=self.choices))
                 else:
@@ -79,6 +79,11 @@ def _trimmed(hypothesis: Tensor, pad: int) -> Tensor:
     return hypothesis[..., : max(1, int((hypothesis != pad).sum(-1).max()))]
 
 
+def _told(target: Tensor, noise: float | None) -> Tensor | None:
+    """What `InversionNetwork.encode` takes of a noise that all rows have."""
+    return None if noise is None else torch.full_like(target[:, 0], noise)
+
+
 def _search(
     network: InversionNetwork,
     target: Tensor,
@@ -87,12 +92,13 @@ def _search(
     count: int,
     length: int,
     width: int,
+    noise: float | None,
     *,
     sampled: bool = False,
 ) -> Tensor:
     if hypothesis is not None:
         hypothesis = _trimmed(hypothesis, network.special.pad)
     with network.autocast():
-        states, mask = network.encode(target, hypothesis, embedding)
+        states, mask = network.encode(target, hypothesis, embedding, _told(target, noise))
         ids = decode(network.decoder, states, mask, LogProbability(sampled), beams=count, length=length)
     return padded(ids, width, network.special.pad)
