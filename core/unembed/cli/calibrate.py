@@ -136,5 +136,6 @@ def _lowest(model: "Inverter", objects: list[Any], samples: int) -> float:
     for first in range(0, len(chosen), AT_ONCE):
         with progress(f"the floor, {first} of {len(chosen)}", search.limits.steps) as bar:
             vectors = model.embed(chosen[first : first + AT_ONCE])
-            lowest = min(lowest, model.invert(vectors, effort=search, on_step=bar).similarity.min().item())
+            found = model.invert(vectors, effort=search, on_step=bar).similarity
+            lowest = min(lowest, found.min().item())
     return lowest

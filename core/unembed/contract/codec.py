@@ -58,7 +58,7 @@ class SequenceCodec(Codec):
     @final
     def lengths(self, objects: Sequence[Any]) -> list[int]:
         """How many elements each object has, before any are cut off."""
-        return self._lengths(objects)
+        return self._lengths(objects) if len(objects) else []
 
     @final
     def first(self, objects: Sequence[Any], length: int) -> Tensor:
