@@ -41,9 +41,11 @@ class Case(ABC):
 
     def check(self, folder: Path) -> None:
         """Raise AssertionError where a kill left what it mustn't."""
+        assert (folder / "said").exists()
 
     def spent(self, folder: Path, kills: Counter[str]) -> None:
         """Raise AssertionError where work was done twice."""
+        assert (folder / "said").exists()
 
 
 class Inverting(Case):

@@ -168,7 +168,9 @@ def text_cases(folder: Path) -> list[Case]:
     manifest["embedder"]["fingerprint"] = manifest["self_test"] = None  # another model answers
     (asked / "manifest.json").write_text(json.dumps(manifest))
     texts = folder / "texts.txt"
-    texts.write_text("the cat sat on the mat, it was warm there\none two three four five six seven eight\nwhy not?\n" * 4)
+    texts.write_text(
+        "the cat sat on the mat, it was warm there\none two three four five six seven eight\nwhy not?\n" * 4
+    )
 
     def recipe(_: Path) -> str:
         return (

@@ -7,6 +7,8 @@ natural, and where two spellings are common they take the commoner one.
 
 from collections.abc import Sequence
 
+from unembed_text.codecs.code import looks_like_code, space_code
+
 __all__ = ["detokenize", "join_pieces"]
 
 _CLOSERS = set(",.;:!?%)]}>…”»")
@@ -33,8 +35,12 @@ def join_pieces(tokens: Sequence[str]) -> list[str]:
 
 
 def detokenize(tokens: Sequence[str]) -> str:
-    """Tokens as natural text: contractions, quotation marks, hyphens, brackets, numbers, abbreviations."""
+    """Tokens as natural text: contractions, quotation marks, hyphens, brackets, numbers, abbreviations; or as code."""
     words = join_pieces(tokens)
+    return space_code(words, _natural) if looks_like_code(words) else _natural(words)
+
+
+def _natural(words: Sequence[str]) -> str:
     text = ""
     double = single = False  # whether a straight quotation mark is open
     glue = True  # whether the next word follows without a space

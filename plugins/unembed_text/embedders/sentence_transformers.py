@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from unembed.errors import InputError, MissingExtraError
 from unembed_text.embedders.local import LocalEmbedder
+from unembed_text.sources.foreign_tokenizers import without_bars
 from unembed_text.sources.foreign_weights import reach_hub
 
 __all__ = ["SentenceTransformerEmbedder", "minilm"]
@@ -56,7 +57,8 @@ def _sentence_transformer(source: str, device: torch.device | str) -> Any:
         raise MissingExtraError("text embedders need an extra: pip install 'unembed[text]'") from error
     reach_hub(source)
     try:
-        return SentenceTransformer(source, device=str(device))
+        with without_bars():
+            return SentenceTransformer(source, device=str(device))
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"can't load the sentence-transformers model {source!r}: {reason}") from error

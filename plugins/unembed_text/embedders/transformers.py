@@ -12,7 +12,7 @@ from unembed_text.decoder.blocks import Encoder, supports
 from unembed_text.decoder.convert import share_encoder
 from unembed_text.embedders.local import LocalEmbedder
 from unembed_text.embedders.pooling import Pooling, pool
-from unembed_text.sources.foreign_tokenizers import first_line, read_tokenizer, token_limit
+from unembed_text.sources.foreign_tokenizers import first_line, read_tokenizer, token_limit, without_bars
 
 __all__ = ["TransformerEmbedder"]
 
@@ -37,7 +37,8 @@ class TransformerEmbedder(LocalEmbedder):
         try:
             config = AutoConfig.from_pretrained(source)
             kind = AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
-            model = kind.from_pretrained(source, dtype=torch.float32)
+            with without_bars():
+                model = kind.from_pretrained(source, dtype=torch.float32)
         except (OSError, ValueError) as error:
             raise InputError(f"can't load the transformers model {source!r}: {first_line(error)}") from error
         super().__init__(

@@ -1,11 +1,13 @@
 """Reading other people's tokenizers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from unembed.errors import InputError, MissingExtraError
 from unembed_text.sources.foreign_weights import reach_hub
 
-__all__ = ["first_line", "read_tokenizer", "token_limit"]
+__all__ = ["first_line", "read_tokenizer", "token_limit", "without_bars"]
 
 
 def read_tokenizer(source: str) -> Any:
@@ -19,6 +21,20 @@ def read_tokenizer(source: str) -> Any:
         return AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise InputError(f"can't load the tokenizer of {source!r}: {first_line(error)}") from error
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep the bars of transformers off standard error while a model is loaded."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def token_limit(tokenizer: Any, config: Any) -> int:
