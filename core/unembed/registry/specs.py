@@ -53,7 +53,8 @@ class Modality:
 
     `read(path, column=None)` gives the objects of a file or folder, passages unless said otherwise. Where objects
     are no text, `write(folder, inverter, inputs, inversion)` leaves the results as files, whatever else is worth
-    looking at beside them, and returns the files of the results in order; `inputs` is None for vectors alone.
+    looking at beside them, and returns the files of the results in order; `inputs` is None for vectors alone. It is
+    called as searches end, after the first time with `first=`, the number of the first of these results.
     `method` is the one meant where only the modality is named; with one method it needn't be said.
     """
 

@@ -297,3 +297,26 @@ def test_check_in_json_is_an_object_a_check(run) -> None:
 def test_check_of_an_unknown_plugin_lists_the_known(run) -> None:
     code, _, err = run("check", "nothing")
     assert code == 2 and "no plugin 'nothing' is installed; known: audit, image, stores, text, toy" in err
+
+
+def test_calibrate_measures_a_floor_that_invert_tells_strange_vectors_by(run, trained, tmp_path) -> None:
+    words_file = trained.parent / "words.txt"
+    assert run("calibrate", trained, "--data", words_file, "--floor-only")[0] == 2  # there is nothing to keep yet
+    assert run("calibrate", trained, "--data", words_file, "--samples", 100)[0] == 0
+    before = read_manifest(trained).calibration
+    code, out, _ = run(
+        "calibrate", trained, "--data", words_file, "--data", words_file, "--samples", 20, "--floor-only"
+    )
+    after = read_manifest(trained).calibration
+    assert code == 0 and f"similarity below {after.floor:.3f}: unlike" in out
+    assert after.model_copy(update={"floor": None}) == before.model_copy(update={"floor": None})
+    np.save(tmp_path / "strange.npy", -toy_inverter().embed(["cafe", "bead", "abc"]).numpy())
+    code, out, err = run(
+        "invert", "--vectors", tmp_path / "strange.npy", "--inverter", trained, "--effort", "low", "--json"
+    )
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert (
+        code == 0
+        and all(row["verdict"] == "unlike" for row in rows)
+        and err.count("unlike") + err.count("none of") == 1
+    )
