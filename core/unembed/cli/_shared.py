@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from unembed.defaults import EFFORT, EFFORTS, INVERTER
-from unembed.errors import InputError
+from unembed.errors import InputError, brief
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from unembed.engine.loop import Step
     from unembed.inversion.inverter import Inverter
 
-__all__ = ["Bar", "Searching", "announce", "metered", "progress", "read_inputs", "search_options"]
+__all__ = ["Bar", "Searching", "announce", "check_data", "metered", "progress", "read_inputs", "search_options"]
 
 MOST = 10**9  # steps or queries
 BROADEST = 512  # candidates, each with as many corrections
@@ -107,6 +108,16 @@ def search_options(command: Command) -> Command:
     for option in reversed(_SEARCH):
         collected = option(collected)
     return cast(Command, collected)
+
+
+def check_data(*paths: Path) -> None:
+    """Raise InputError for a file or folder that isn't there: said before a model is loaded."""
+    for path in paths:
+        try:
+            os.stat(path)
+        except (OSError, ValueError) as error:
+            reason = "" if isinstance(error, FileNotFoundError) else f" ({getattr(error, 'strerror', error)})"
+            raise InputError(f"no file {brief(path)}{reason}") from error
 
 
 def read_inputs(model: "Inverter", data: Path, column: str | None) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unembed.cli._shared import progress, read_inputs
+from unembed.cli._shared import check_data, progress, read_inputs
 from unembed.defaults import EFFORT, EFFORTS, SAMPLES
 from unembed.errors import InputError
 
@@ -75,6 +75,7 @@ def calibrate(
     from unembed.inversion.calibration import MARGIN, floor_below
     from unembed.registry.opening import load
 
+    check_data(*data)
     model = load(checkpoint, device=device)
     assert model.manifest is not None  # it was opened from a checkpoint
     search = model.settings(effort)

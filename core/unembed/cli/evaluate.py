@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from unembed.cli._shared import Searching, announce, metered, progress, read_inputs, search_options
+from unembed.cli._shared import Searching, announce, check_data, metered, progress, read_inputs, search_options
 from unembed.defaults import SAMPLES
 from unembed.errors import InputError
 
@@ -36,6 +36,7 @@ def evaluate(
     from unembed.contract.codec import SequenceCodec
     from unembed.inversion.evaluation import evaluate as measure
 
+    check_data(data)
     model = searching.open()
     objects = read_inputs(model, data, column)
     if max_tokens is None:

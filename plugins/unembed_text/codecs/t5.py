@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from unembed.contract.codec import SequenceCodec
 from unembed.errors import InputError
-from unembed_text.codecs.wordpiece import TextCodec, filled
+from unembed_text.codecs.wordpiece import TextCodec, check_texts, filled
 
 __all__ = ["T5Codec"]
 
@@ -100,7 +100,5 @@ class T5Codec(SequenceCodec):
 
 
 def _checked(objects: Sequence[Any]) -> list[str]:
-    for row, text in enumerate(objects):
-        if not isinstance(text, str):
-            raise InputError(f"input {row} is no text but {type(text).__name__}")
+    check_texts(objects)
     return list(objects)

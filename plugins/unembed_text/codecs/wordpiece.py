@@ -11,7 +11,7 @@ from unembed.contract.codec import SequenceCodec
 from unembed.errors import InputError
 from unembed_text.codecs.detokenize import detokenize, join_pieces
 
-__all__ = ["TextCodec", "filled"]
+__all__ = ["TextCodec", "check_texts", "filled"]
 
 
 class TextCodec(SequenceCodec):
@@ -63,11 +63,21 @@ class TextCodec(SequenceCodec):
         return [len(ids) for ids in self._ids(objects)]
 
     def _ids(self, objects: Sequence[Any]) -> list[list[int]]:
-        for row, text in enumerate(objects):
-            if not isinstance(text, str):
-                raise InputError(f"input {row} is no text but {type(text).__name__}")
+        check_texts(objects)
         ids: list[list[int]] = self.tokenizer(list(objects), add_special_tokens=False, verbose=False)["input_ids"]
         return ids
+
+
+def check_texts(objects: Sequence[Any]) -> None:
+    """Raise InputError for an object that is no text, or one that UTF-8 can't write."""
+    for row, text in enumerate(objects):
+        if not isinstance(text, str):
+            raise InputError(f"input {row} is no text but {type(text).__name__}")
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise InputError(f"input {row} isn't UTF-8 text (character {error.start}); convert it first") from error
 
 
 def filled(rows: Sequence[Sequence[int]], width: int, pad: int) -> Tensor:
