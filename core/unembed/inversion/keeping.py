@@ -19,7 +19,7 @@ from zlib import crc32
 
 from unembed.errors import InputError, OutputError, brief
 
-__all__ = ["KeptRows", "Lines", "check_output", "digest", "key_of"]
+__all__ = ["KeptRows", "Lines", "check_output", "digest", "key_of", "read_lines"]
 
 RUN = re.compile(r"[0-9a-f]{8}-[0-9a-f]{8}")
 _BEGINNING = b'{"run": "00000000-00000000"'  # of a row, its digits aside

@@ -3,11 +3,13 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from unembed.errors import InputError
+from unembed.inversion.keeping import Lines, read_lines
 
 __all__ = ["RECORDS", "SETTINGS", "Ledger", "read_rows"]
 
@@ -30,17 +32,17 @@ class Ledger:
                 self.path.unlink(missing_ok=True)
                 (folder / SETTINGS).unlink(missing_ok=True)
             self._agree(folder / SETTINGS, dict(settings))
-            self.done = {(row["collection"], row["row"]) for row in self._whole_rows()}
-            self._file = open(  # noqa: SIM115
-                self.path, "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)
-            )
         except OSError as error:
             raise InputError(f"can't write to {folder}: {error.strerror}") from error
+        self._lines = Lines(self.path, mode=0o600)
+        with ExitStack() as stack:
+            stack.enter_context(self._lines)
+            self.done = {(row["collection"], row["row"]) for row in self._lines.rows()}
+            self._open = stack.pop_all()
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write a row; it is on the system's side when this returns."""
-        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        self._file.flush()
+        self._lines.append([row])
         self.done.add((row["collection"], row["row"]))
 
     def __enter__(self) -> "Ledger":
@@ -49,7 +51,7 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._open.close()
 
     def _agree(self, path: Path, settings: dict[str, Any]) -> None:
         settings = json.loads(json.dumps(settings))
@@ -72,28 +74,8 @@ class Ledger:
                 f"{path.parent} holds an audit with other settings ({changes}): choose another --out, or --restart"
             )
 
-    def _whole_rows(self) -> Iterator[dict[str, Any]]:
-        """The rows that are there; what follows the last whole one is cut off."""
-        if not self.path.exists():
-            return
-        end = 0
-        with open(self.path, "rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                try:
-                    row = json.loads(line)
-                except ValueError as error:
-                    raise InputError(f"{self.path}, byte {end}: no JSON row ({error}); use --restart") from error
-                end += len(line)
-                yield row
-        if end < self.path.stat().st_size:
-            with open(self.path, "r+b") as file:
-                file.truncate(end)
-
 
 def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
     """The rows of an audit, in the order in which they were written."""
-    with open(folder / RECORDS, encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
+    path = folder / RECORDS
+    yield from read_lines(path) if path.exists() else ()

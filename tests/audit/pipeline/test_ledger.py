@@ -65,7 +65,7 @@ def test_a_damaged_row_within_the_file_is_an_error_and_not_skipped(tmp_path):
     with Ledger(tmp_path, SETTINGS) as ledger:
         ledger.append(row(1))
     (tmp_path / "records.jsonl").write_text('{"collection": "tickets", "ro\n' + json.dumps(row(2)) + "\n")
-    with pytest.raises(InputError, match="byte 0"):
+    with pytest.raises(InputError, match="line 1"):
         Ledger(tmp_path, SETTINGS)
 
 
