@@ -40,7 +40,7 @@ def build(count: int, deleted: int) -> None:
 def main() -> None:
     """Build the store, audit it, and say how long that took."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--records", type=int, default=24, help="records in the store (24)")
+    options.add_argument("--records", type=int, default=16, help="records in the store (16)")
     options.add_argument("--deleted", type=int, default=4, help="of which are deleted (4)")
     given = options.parse_args()
     os.environ.setdefault("TQDM_DISABLE", "1")  # the libraries under a plugin have bars of their own

@@ -162,8 +162,8 @@ FORMATS: tuple[_Format, ...] = (
     # users, by what stands before them
     _format(
         "user",
-        r"\b(?:user(?:\s?name)?|login|logged in as|account of|username|admin|actor|session|reviewer|"
-        r"owner)\b(?:\s(?:is|of))?\W{0,4}([a-z][\w-]*(?:\.[a-z]\w*|[\d_]\w*)+)\b",
+        r"\b(?:user(?:\s?name)?|login|logged in as|(?:lock|unlock|close|disable) the account|account of|username|"
+        r"admin|actor|session|reviewer|owner)\b(?:\s(?:is|of))?\W{0,4}([a-z][\w-]*(?:\.[a-z]\w*|[\d_]\w*)+)\b",
         0.85,
         group=1,
     ),

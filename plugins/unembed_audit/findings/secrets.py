@@ -20,12 +20,12 @@ _KEY = re.compile(
 )
 _CUE = (
     r"pass(?:word|code|phrase|wort|wd)?|pwd?|mot de passe|contraseña|kennwort|secret|api[ _-]?key"
-    r"|access[ _-]?key|token|auth|credential|recovery|(?:old|new|previous)\sone|(?:gate|door|alarm|entry"
+    r"|access[ _-]?key|token|auth|credential|recovery|(?:old|new|previous)\sone|with\sthe\skey|(?:gate|door|alarm|entry"
     r"|access|lock|safe|security|verification|one-time|two-factor|2fa|login|reset|backup"
     r"|recovery)[ -](?:code|pin|password)|pin(?:[ -](?:code|number))?|otp|wi-?fi(?:[ -](?:password|key))?"
     r"|combination"
 )
-_LINK = r"(?:\s(?:is|was|to|for\s\w+\sis|rotated|changed\sto|now|set\sto))?(?:\sthe)?"
+_LINK = r"(?:\s(?:is|was|to|(?:for|of)(?:\s\w+\.?){1,3}\s(?:is|was)|rotated|changed\sto|now|set\sto))?(?:\sthe)?"
 _CUED = re.compile(
     rf"\b(?:{_CUE})\b{_LINK}\s?[:=]?\s?[\"'“]?([^\s\"'“”,;]{{3,}}?)(?=[\"'“”,;]?(?:\s|$)|\.(?:\s|$))", re.IGNORECASE
 )

@@ -1,6 +1,6 @@
 """From a text to findings by the tagger."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ __all__ = ["SHIPPED", "Tagger"]
 SHIPPED = Path(__file__).parent / "tagger.safetensors"
 WINDOW, STRIDE = 254, 190  # tokens that the encoder sees at once, and how far the window moves on longer texts
 AT_ONCE = 32  # windows
+SURE = 0.5  # score from which a span is a finding
 
 
 class Tagger:
@@ -41,7 +42,9 @@ class Tagger:
         for text in texts:
             places, probabilities = self._words(text)
             best = probabilities.argmax(1).tolist() if len(places) else []
-            found.append([self._finding(text, places, probabilities, span) for span in spans_of(best)])
+            spans = _joined(spans_of(best), [text[start:end] for start, end in places])
+            made = [self._finding(text, places, probabilities, span) for span in spans]
+            found.append([one for one in made if one.score >= SURE and sum(map(str.isalnum, one.value)) > 1])
         return found
 
     def _finding(
@@ -92,6 +95,17 @@ class Tagger:
                 found[start : start + inner][better] = values[1 : inner + 1][better]
                 depth[start : start + inner][better] = away[better]
         return found
+
+
+def _joined(spans: Iterable[tuple[int, int, str]], words: Sequence[str]) -> list[tuple[int, int, str]]:
+    """Spans of which none begins with a full stop that belongs to the one before it, as in "dr" and ". webb"."""
+    found: list[tuple[int, int, str]] = []
+    for first, last, kind in spans:
+        if found and found[-1][1:] == (first, kind) and words[first] == ".":
+            found[-1] = (found[-1][0], last, kind)
+        else:
+            found.append((first, last, kind))
+    return found
 
 
 def _starts(length: int) -> Iterator[int]:

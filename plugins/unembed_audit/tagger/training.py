@@ -1,6 +1,6 @@
 """Train the tagger: `python -m unembed_audit.tagger.training --records records.parquet --out tagger.safetensors`.
 
-At full size (5,000 steps of 64) it is meant for one GPU. On one CPU core `--minutes 10 --batch 16 --rate 2e-4` trains
+At full size (5,000 steps of 64) it is meant for one GPU. On one CPU core `--minutes 7 --batch 16 --rate 2e-4` trains
 what is shipped; `--steps 20 --batch 8 --limit 400` tries it out.
 """
 

@@ -95,3 +95,15 @@ def test_of_overlapping_findings_the_surest_stays_then_the_longest():
 
 def test_empty_texts_have_no_findings():
     assert detect_all(["", " "]) == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("the new password for amit farrukh is tulip-pepper-36", "secret", "tulip-pepper-36"),
+        ("opened with the key thunder-falcon-31 by her", "secret", "thunder-falcon-31"),
+        ("please lock the account eeskildsen1 today", "user", "eeskildsen1"),
+    ],
+)
+def test_what_stands_before_a_value_may_be_a_few_words_away(text, kind, value):
+    assert (kind, value) in [(one.kind, one.value) for one in detect(text)]

@@ -7,6 +7,7 @@ import torch
 
 from unembed.errors import CheckpointError
 from unembed_audit.tagger import network as network_file
+from unembed_audit.tagger import tagging
 from unembed_audit.tagger.examples import Example, Record
 from unembed_audit.tagger.labels import OUTSIDE, TAGS, begin, inside
 from unembed_audit.tagger.network import TaggerManifest, TaggerNetwork, open_network, save_network
@@ -150,3 +151,10 @@ def test_lowering_never_moves_a_character():
 
 def test_there_is_a_score_for_every_tag():
     assert tiny().head[-1].out_features == len(TAGS)
+
+
+def test_a_full_stop_goes_on_with_the_span_before_it():
+    words_there = ["dr", ".", "webb", ",", ".", "anna"]
+    spans = [(0, 1, "name"), (1, 3, "name"), (4, 6, "name")]
+    assert tagging._joined(spans, words_there) == [(0, 3, "name"), (4, 6, "name")]
+    assert tagging._joined([(0, 1, "org"), (1, 3, "name")], words_there) == [(0, 1, "org"), (1, 3, "name")]
