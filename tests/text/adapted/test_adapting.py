@@ -18,6 +18,7 @@ from unembed.checkpoints.manifest import read_manifest
 from unembed.cli import root
 from unembed.errors import CheckpointError, EmbedderMismatchError, InputError, UnknownNameError
 from unembed.testing import inverter_checks
+from unembed_text.embedders import names
 from unembed_text.methods.adapted.moves import Toward
 
 WORDS = re.findall(r"\w+", "the old red invoice patient was paid given sent to my new house tea 20 mg hello what time")
@@ -29,6 +30,14 @@ def sentences(count: int) -> list[str]:
 
 
 TEXTS = sentences(60)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def read_once(embedder):
+    """The base's embedder isn't read again for every inverter."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(names.sentence_transformers, "minilm", lambda device: embedder)
+        yield
 
 
 @pytest.fixture(scope="session")
