@@ -36,8 +36,9 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
     if likely:
         # Counts as the table of kinds has them, to whole numbers.
         parts = [_counted(round(kind["right"]), KINDS[kind["kind"]].one, kind["label"]) for kind in likely[:NAMED]]
-        more = f", and {len(likely) - NAMED} more kinds" if len(likely) > NAMED else ""
-        told.append(f"Among {_number(report['rows'])} records looked at there came back {_list(parts)}{more}.")
+        if (more := len(likely) - NAMED) > 0:
+            parts.append(f"{more} more kind{'s' if more > 1 else ''}")
+        told.append(f"Among {_number(report['rows'])} records looked at there came back {_list(parts)}.")
     if store["deleted"]:
         share = report["deleted"]["disclosed"]["share"]
         if store["deleted"] == 1:
@@ -71,7 +72,7 @@ def actions(report: Mapping[str, Any]) -> list[str]:
         "access rights, encryption and retention.",
         "Keep the embedding model's keys from whoever can read the vectors: the search needs both.",
         "Leave out of the texts, before they are embedded, what a search doesn't need: names, numbers, secrets.",
-        "Before vectors leave your hands, measure what noise, rounding or a rotation would gain: `unembed defend`.",
+        "Before vectors leave your hands, measure what noise, rounding or a rotation would gain: unembed defend.",
     ]
     return lines
 
@@ -96,7 +97,7 @@ def changes(report: Mapping[str, Any]) -> list[str]:
         "upper bound.",
         "An inverter trained on texts like yours recovers more; longer texts give back less word for word.",
         "Noise, rounding or a secret rotation of the vectors change what comes back, and what a search is worth: "
-        "`unembed defend` compares them, also against an attacker who knows of them.",
+        "unembed defend compares them, also against an attacker who knows of them.",
         "Without query access to the embedder only the inverter's first guess is left.",
     ]
     if report["method"] in ("estimated", "mixed"):
