@@ -36,8 +36,8 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
     if likely:
         # Counts as the table of kinds has them, to whole numbers.
         parts = [_counted(round(kind["right"]), KINDS[kind["kind"]].one, kind["label"]) for kind in likely[:NAMED]]
-        if (more := len(likely) - NAMED) > 0:
-            parts.append(f"{more} more kind{'s' if more > 1 else ''}")
+        if (others := len(likely) - NAMED) > 0:
+            parts.append(f"{others} more kind{'s' if others > 1 else ''}")
         told.append(f"Among {_number(report['rows'])} records looked at there came back {_list(parts)}.")
     if store["deleted"]:
         share = report["deleted"]["disclosed"]["share"]
