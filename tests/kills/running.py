@@ -128,7 +128,7 @@ def kill(cases: list[Case], count: int, seed: int, folder: Path, say=print) -> d
         place = folder / f"{number}"
         place.mkdir()
         print(f"{time.strftime('%H:%M:%S')} {case.name}", file=sys.stderr)
-        found[case.name] += trial(case, place, draw, seconds[case.name], 3)
+        found[case.name] += trial(case, place, draw, seconds[case.name], 5)
         assert case.result(place) == whole[case.name], f"{case.name}: another result in {place}"
         number += 1
     for name, kills in found.items():

@@ -112,7 +112,14 @@ def _write(path: Path, run: str, rows: Iterator[dict[str, Any]]) -> None:
     schema = _schema(run)
     with pyarrow.parquet.ParquetWriter(path, schema) as writer:
         while part := list(islice(rows, AT_ONCE)):
-            writer.write_table(pyarrow.Table.from_pylist(part, schema))
+            writer.write_table(pyarrow.Table.from_pylist([_with_words(row) for row in part], schema))
+
+
+def _with_words(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose words are structs, where it has any."""
+    if not row.get("words"):
+        return row
+    return {**row, "words": [{"word": word, "probability": sure} for word, sure in row["words"]]}
 
 
 def _schema(run: str) -> "pyarrow.Schema":
@@ -122,6 +129,7 @@ def _schema(run: str) -> "pyarrow.Schema":
     fields = {
         "index": number, "input": text, "id": text, "collection": text, "deleted": flag, "reconstruction": text,
         "similarity": real, "exact": flag, "confidence": real, "steps": number, "queries": number, "stopped": text,
-        "precision": text, "verdict": text, "undone": text, "notes": pyarrow.list_(text),
+        "precision": text, "verdict": text, "undone": text,
+        "words": pyarrow.list_(pyarrow.struct([("word", text), ("probability", real)])),
     }  # fmt: skip
     return pyarrow.schema(list(fields.items()), metadata={KEY: run.encode()})

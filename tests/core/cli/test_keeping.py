@@ -95,6 +95,18 @@ def test_a_table_is_made_at_the_end_of_rows_that_were_kept(run, many, searched, 
     assert run(*command(many, out, "--seed", 1, "--restart"))[0] == 0 and searched["count"] == 14
 
 
+def test_words_are_a_column_of_the_table(tmp_path) -> None:
+    import pyarrow.parquet as pq
+
+    from unembed.inversion.tables import KeptTable
+
+    with KeptTable(tmp_path / "r.parquet", inputs="0" * 8, settings="1" * 8) as table:
+        table.append([{"index": 0, "reconstruction": "cafe", "words": [["cafe", 0.5]]}, {"index": 1, "words": None}])
+        table.finish()
+    found = pq.read_table(tmp_path / "r.parquet").to_pylist()
+    assert [row["words"] for row in found] == [[{"word": "cafe", "probability": 0.5}], None]
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
