@@ -19,6 +19,7 @@ from unembed.cli import root
 from unembed.errors import CheckpointError, EmbedderMismatchError, InputError, UnknownNameError
 from unembed.testing import inverter_checks
 from unembed_text.embedders import names
+from unembed_text.methods.adapted import tuning
 from unembed_text.methods.adapted.moves import Toward
 
 WORDS = re.findall(r"\w+", "the old red invoice patient was paid given sent to my new house tea 20 mg hello what time")
@@ -197,7 +198,9 @@ def test_what_contradicts_is_refused(small_checkpoint, other, tmp_path) -> None:
         assert result.exit_code and "--max-cost" in str(result.exception)
 
 
-def test_a_tuned_one_brings_its_network(small_checkpoint, other, tmp_path) -> None:
+def test_a_tuned_one_brings_its_network(small_checkpoint, other, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(tuning, "CPU_TOKENS", 100)
+    monkeypatch.setattr(tuning, "SCHEDULE", {**tuning.SCHEDULE, "round_steps": 2, "depth": 1})
     inverter = unembed.adapt(
         tmp_path / "tuned", embedder=other, data=TEXTS, base=str(small_checkpoint), device="cpu", tune=0.01
     )
