@@ -175,11 +175,9 @@ def test_the_command_adapts_to_a_server(server, small_checkpoint, tmp_path, monk
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["pairs"] == 40 and 0 < found["cosine"] <= 1 and found["rank"] >= 1
-    assert (
-        "queries in" in result.stderr
-        and f"try: unembed invert 'some text' --inverter {tmp_path / 'e5'}" in result.stderr
-    )
+    assert "43 queries in" in result.stderr
     again = CliRunner().invoke(root, command)
+    assert f"try: unembed invert 'some text' --inverter {tmp_path}" in again.stderr
     assert "0 queries in 0 requests" in again.stderr and "fitted to 40 pairs" in again.stdout
     inverted = CliRunner().invoke(
         root, ["invert", "hello there", "--inverter", str(tmp_path / "e5"), "--steps", "1", "--json"]
