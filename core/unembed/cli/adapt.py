@@ -64,7 +64,7 @@ def adapt(out: Path, embedder: str | None, max_cost: float | None, as_json: bool
     assert made.manifest is not None  # it was opened from a checkpoint
     quality, training = made.manifest.quality["map"], made.manifest.training
     if as_json:
-        click.echo(json.dumps({"pairs": training["pairs"], "strength": training["strength"], **quality}))
+        click.echo(json.dumps({**quality, "pairs": training["pairs"], "held_out": quality["pairs"]}))
         return
     click.echo(f"fitted to {training['pairs']} pairs; measured on {quality['pairs']} of them held out:")
     click.echo(f"  cosine of mapped and true vectors {quality['cosine']:.3f}, centred {quality['centred']:.3f}")

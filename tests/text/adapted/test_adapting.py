@@ -19,6 +19,7 @@ from unembed.cli import root
 from unembed.errors import CheckpointError, EmbedderMismatchError, InputError, UnknownNameError
 from unembed.testing import inverter_checks
 from unembed_text.embedders import names
+from unembed_text.methods.adapted import tuning
 from unembed_text.methods.adapted.moves import Toward
 
 WORDS = re.findall(r"\w+", "the old red invoice patient was paid given sent to my new house tea 20 mg hello what time")
@@ -174,11 +175,9 @@ def test_the_command_adapts_to_a_server(server, small_checkpoint, tmp_path, monk
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["pairs"] == 40 and 0 < found["cosine"] <= 1 and found["rank"] >= 1
-    assert (
-        "queries in" in result.stderr
-        and f"try: unembed invert 'some text' --inverter {tmp_path / 'e5'}" in result.stderr
-    )
+    assert "43 queries in" in result.stderr
     again = CliRunner().invoke(root, command)
+    assert f"try: unembed invert 'some text' --inverter {tmp_path}" in again.stderr
     assert "0 queries in 0 requests" in again.stderr and "fitted to 40 pairs" in again.stdout
     inverted = CliRunner().invoke(
         root, ["invert", "hello there", "--inverter", str(tmp_path / "e5"), "--steps", "1", "--json"]
@@ -197,7 +196,9 @@ def test_what_contradicts_is_refused(small_checkpoint, other, tmp_path) -> None:
         assert result.exit_code and "--max-cost" in str(result.exception)
 
 
-def test_a_tuned_one_brings_its_network(small_checkpoint, other, tmp_path) -> None:
+def test_a_tuned_one_brings_its_network(small_checkpoint, other, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(tuning, "CPU_TOKENS", 100)
+    monkeypatch.setattr(tuning, "SCHEDULE", {**tuning.SCHEDULE, "round_steps": 2, "depth": 1})
     inverter = unembed.adapt(
         tmp_path / "tuned", embedder=other, data=TEXTS, base=str(small_checkpoint), device="cpu", tune=0.01
     )
