@@ -62,7 +62,10 @@ def adapted(small_checkpoint, other, tmp_path_factory) -> Path:
 _made: list = []
 
 
-@inverter_checks(lambda: unembed.load(_made[0], embedder=_made[1], device="cpu"), ["hello there", "tea", "what time?"])
+@inverter_checks(
+    lambda: unembed.load(_made[0], embedder=_made[1], device="cpu"),
+    ["hello there my old friend", "tea for two of us", "what time is it now?"],
+)
 def test_an_adapted_inverter_conforms(check, adapted, other) -> None:
     _made[:] = [adapted, other]
     check()

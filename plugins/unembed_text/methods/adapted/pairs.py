@@ -64,7 +64,7 @@ def leaked_pairs(place: str | Path, *, pairs: int, column: str | None = None) ->
     source = open_source(place, column)
     texts: dict[str, Tensor] = {}
     for batch in source.batches():
-        for text, vector in zip(batch.texts or [None] * len(batch), torch.from_numpy(batch.vectors), strict=True):
+        for text, vector in zip(batch.texts or [None] * len(batch), torch.tensor(batch.vectors), strict=True):
             if text and text.strip():
                 texts.setdefault(text, vector.clone())
         if len(texts) >= pairs:
