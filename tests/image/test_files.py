@@ -86,7 +86,7 @@ def test_square_of_arrays(array) -> None:
     ("source", "told"),
     [
         ("nowhere.png", "nowhere.png.*no such image file"),
-        (b"hello", "no image in a format"),
+        (b"hello", "an image in a format"),
         (7, "no image .* but int"),
         (np.zeros((3, 9, 9), np.uint8), r"shape \[3, 9, 9\]"),
         (np.zeros((0, 9, 3), np.uint8), "shape"),

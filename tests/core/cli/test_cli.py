@@ -208,7 +208,7 @@ def bad(*arguments, code=2, says):
         bad("invert", "cafe", "--inverter", "{dir}", code=2, says="no readable manifest.json"),
         bad("invert", "cafe", "--out", "{dir}/no/r.jsonl", says="can't write"),
         bad("invert", "cafe", "--device", "warp", says="device 'warp'"),
-        bad("invert", "", says="no word over"),
+        bad("invert", "", says="a word over"),
         bad("invert", "cafe", "--steps", "-1", says="'--steps'"),
         bad("invert", "cafe", "--beam", "0", says="'--beam'"),
         bad("invert", "cafe", "--steps", "many", says="'many'"),

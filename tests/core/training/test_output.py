@@ -133,7 +133,7 @@ DAMAGE = [
     (lambda run: (run / "training.json").write_text("{"), r"training\.json is damaged"),
     (altered(step="many"), "its step is missing or wrong"),
     (altered(optimizer=...), "its optimizer is missing"),
-    (altered(step=-5), "a step below zero"),
+    (altered(step=-5), "a negative step"),
     (altered(network={"inner.0.weight": torch.tensor([torch.nan])}), "weights that aren't finite"),
     (altered(network={"inner.0.weight": torch.ones(2)}), "doesn't fit this config"),
 ]

@@ -136,7 +136,7 @@ def test_vectors_that_leaked_with_their_texts_do_without_a_model(small_checkpoin
 
 
 def test_another_base_or_embedder_is_refused(adapted, other, small_checkpoint, tmp_path) -> None:
-    with pytest.raises(EmbedderMismatchError, match="answers otherwise"):
+    with pytest.raises(EmbedderMismatchError, match="returns other embeddings"):
         unembed.load(adapted, embedder=lambda texts: other(texts)[:, ::-1].copy(), device="cpu")
     with pytest.raises(InputError, match="is itself adapted"):
         unembed.adapt(tmp_path / "x", embedder=other, data=TEXTS, base=str(adapted), device="cpu")
