@@ -87,7 +87,7 @@ def test_square_of_arrays(array) -> None:
     [
         ("nowhere.png", "nowhere.png.*no such image file"),
         (b"hello", "an image in a format"),
-        (7, "no image .* but int"),
+        (7, "an image .* but int"),
         (np.zeros((3, 9, 9), np.uint8), r"shape \[3, 9, 9\]"),
         (np.zeros((0, 9, 3), np.uint8), "shape"),
         (np.full((9, 9), 200.0), "floats outside 0 to 1"),
@@ -111,7 +111,7 @@ def test_square_refuses_damaged_files(tmp_path) -> None:
         with pytest.raises(InputError, match=f"cut.{suffix}"):
             square(tmp_path / f"cut.{suffix}", 8, "input 0")
     (tmp_path / "text.png").write_text("hello")
-    with pytest.raises(InputError, match=r"text.png\) is no image"):
+    with pytest.raises(InputError, match=r"text.png\) isn't an image"):
         square(str(tmp_path / "text.png"), 8, "input 0")
 
 

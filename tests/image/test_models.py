@@ -162,7 +162,7 @@ def test_same_classes_by_hand() -> None:
     [
         ("clip:", "neither a folder nor a model"),
         ("clip:ViT-B-32", "published weights of ViT-B-32 are openai"),
-        ("clip:ViT-B-32/nowhere.pt", "'nowhere.pt' is no file"),
+        ("clip:ViT-B-32/nowhere.pt", "'nowhere.pt' isn't a file"),
         ("features:resnet50", "names no layer"),
         ("features:efficientnet-lite0:nothing", "no layer 'nothing'; it has _conv_stem"),
         ("features:efficientnet-lite0:_fc?pool=max", "pool"),

@@ -23,7 +23,7 @@ def test_plugin_is_found_by_its_entry_point() -> None:
     named = ["gtr-base", "gtr-base-st"]
     assert [spec.name for spec in found.embedders] == ["minilm", *local, *services, "ollama", *servers, *named]
     assert [spec.name for spec in found.modalities] == ["text"]
-    assert [spec.name for spec in found.methods] == ["closed", "vec2text"]
+    assert [spec.name for spec in found.methods] == ["closed", "vec2text", "adapted"]
     assert [spec.name for spec in found.commands] == ["import-vec2text"]
 
 

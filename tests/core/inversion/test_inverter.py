@@ -32,9 +32,9 @@ def test_invert_takes_one_vector() -> None:
         (torch.cat([VECTORS[:1], VECTORS[:1] * 0]), "row 1.*only zeros"),
         (torch.ones(0, 24), r"shape \[N, D\]"),
         (torch.ones(1, 2, 24), r"shape \[N, D\]"),
-        ([[1.0], [1.0, 2.0]], "can't be read as numbers"),
-        (["a"], "can't be read as numbers"),
-        (np.array([["a"]], dtype=object), "can't be read as numbers"),
+        ([[1.0], [1.0, 2.0]], "can't be read as an array of numbers"),
+        (["a"], "can't be read as an array of numbers"),
+        (np.array([["a"]], dtype=object), "can't be read as an array of numbers"),
     ],
 )
 def test_invert_refuses_what_are_no_vectors(vectors, message) -> None:

@@ -49,7 +49,7 @@ def test_load_unknown_name_lists_the_known(toy_plugin) -> None:
         opening.load_embedder("x:y")
     with pytest.raises(UnknownNameError, match=r"no modality 'smell'; known: image, text, toy"):
         discovery.modality("smell")
-    with pytest.raises(UnknownNameError, match=r"no method 'smell'; known: closed, flow, toy, vec2text"):
+    with pytest.raises(UnknownNameError, match=r"no method 'smell'; known: adapted, closed, flow, toy, vec2text"):
         discovery.method("smell")
 
 
@@ -183,7 +183,7 @@ def edited(checkpoint, folder, **changes):
 def test_load_refuses_another_embedder_by_name(toy_plugin, checkpoint, tmp_path) -> None:
     embedder = json.loads((checkpoint / "manifest.json").read_text())["embedder"]
     embedder["fingerprint"]["values"][1][3] += 0.1
-    with pytest.raises(EmbedderMismatchError, match="trained against 'toy'"):
+    with pytest.raises(EmbedderMismatchError, match="trained on 'toy'"):
         opening.load(edited(checkpoint, tmp_path / "c", embedder=embedder))
 
 

@@ -168,7 +168,7 @@ def test_the_longest_text_written_is_the_start_s_unless_given(make) -> None:
         ({"held_out": -1}, "held_out"),
         ({"storage": "int4"}, "storage"),
         ({"validation": []}, "validation"),
-        ({"dropout": True}, "dropout: .*not true"),
+        ({"dropout": True}, "dropout: .*got true"),
     ],
 )
 def test_recipe_refuses_what_it_cant_obey(make, changes, told) -> None:

@@ -150,7 +150,10 @@ def index(text: str):
 ODD = [
     (config(max_seq_length=0), "max_seq_length is '0'"),
     (config(max_seq_length="many"), "max_seq_length is 'many'"),
-    (tensor("encoder_decoder.shared.weight", torch.ones(3)), "'t5.shared.weight' has shape .3. and should be a matrix"),
+    (
+        tensor("encoder_decoder.shared.weight", torch.ones(3)),
+        "'decoder.token_embed.weight' has shape .3. and should be a matrix",
+    ),
     (tensor("embedding_transform.0.weight", torch.full((24, 24), torch.nan)), "holds NaN or infinity"),
     (tensor("embedding_transform.3.bias", torch.ones(3)), "its manifest and its tensors disagree: .*bias"),
     (index("{}"), "no weight_map"),
@@ -227,5 +230,6 @@ def test_without_a_network_a_published_name_says_what_to_fetch(tmp_path) -> None
     run = [sys.executable, "-c", code, "invert", "x", "--inverter", "gtr-base"]
     found = subprocess.run(run, capture_output=True, text=True, env=environment)
     assert found.returncode == 2 and len(found.stderr.splitlines()) == 1
-    for part in ("jxm/gtr__nq__32", "jxm/gtr__nq__32__correct", "config.json", "import-vec2text", "--embedder DIR"):
+    for part in ("jxm/gtr__nq__32", "jxm/gtr__nq__32__correct", "import-vec2text", "--embedder DIR"):
         assert part in found.stderr
+    assert "can't be reached" in found.stderr or "copy its config.json" in found.stderr
