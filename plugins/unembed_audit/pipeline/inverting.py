@@ -69,9 +69,15 @@ class _Best:
         if kept is None or not len(kept):
             return {}
         found: dict[int, list[tuple[str, float]]] = {}
-        texts = map(str, inverter.codec.decode(kept.signals))
-        for owner, text, reached in zip(kept.owner.tolist(), texts, kept.similarity.tolist(), strict=True):
-            found.setdefault(owner, []).append((text, reached))
+        texts = [str(text) for text in inverter.codec.decode(kept.signals)]
+        rows = [row for row, text in enumerate(texts) if text]
+        if not rows:
+            return found
+        again = inverter.codec.encode([texts[row] for row in rows]) == kept.signals[rows].cpu()
+        owners, reached = kept.owner.tolist(), kept.similarity.tolist()
+        for row, same in zip(rows, again.flatten(1).all(1).tolist(), strict=True):
+            if same:  # else the similarity is another text's: decoding changed the signal
+                found.setdefault(owners[row], []).append((texts[row], reached[row]))
         return found
 
 
