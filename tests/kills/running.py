@@ -57,7 +57,7 @@ def run(case: Case, folder: Path, kill_after: float | None, name: str = "KILL") 
         os.kill(pid, getattr(signal, f"SIG{name}"))
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
-    return time.monotonic() - began, None if code in (-9, 130) else code
+    return time.monotonic() - began, None if code in (-9, -15, -2, 130) else code  # killed, before or after it listens
 
 
 def _child(case: Case, folder: Path) -> None:
