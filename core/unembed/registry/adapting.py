@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from unembed.defaults import INVERTER, PAIRS
 from unembed.devices import choose_device
 from unembed.errors import InputError, UnknownNameError
-from unembed.registry.discovery import modality_of, offers
+from unembed.registry.discovery import modality_of, offered, offers
 from unembed.registry.opening import checkpoint_folder, load, load_embedder
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ def adapt(
     """
     from unembed.checkpoints.manifest import read_manifest
 
+    folder = checkpoint_folder(base)
+    if folder is not None:
+        known = offered("methods", read_manifest(folder).method)
+        if known is not None and known.adapt is not None:
+            raise InputError(f"inverter {base!r} is itself adapted; name the one that it is based on")
     place = choose_device(device)
     inverter = load(base, device=place)
     method = adapting_method(inverter, base)
@@ -79,7 +84,7 @@ def adapt(
         max_cost=max_cost,
         seed=seed,
         tune=tune,
-        folder=checkpoint_folder(base),
+        folder=folder,
         on_progress=on_progress,
     )
     made.manifest = read_manifest(Path(out))
