@@ -72,7 +72,7 @@ def actions(report: Mapping[str, Any]) -> list[str]:
         "access rights, encryption and retention.",
         "Keep the embedding model's keys from whoever can read the vectors: the search needs both.",
         "Leave out of the texts, before they are embedded, what a search doesn't need: names, numbers, secrets.",
-        "Before vectors leave your hands, measure what noise, rounding or a rotation would gain: unembed defend.",
+        "Before vectors leave your hands, audit the copy that leaves: rounding alone hides little.",
     ]
     return lines
 
@@ -96,8 +96,8 @@ def changes(report: Mapping[str, Any]) -> list[str]:
         f"A higher effort than {conditions['effort']} recovers more and takes more queries; no result here is an "
         "upper bound.",
         "An inverter trained on texts like yours recovers more; longer texts give back less word for word.",
-        "Noise, rounding or a secret rotation of the vectors change what comes back, and what a search is worth: "
-        "unembed defend compares them, also against an attacker who knows of them.",
+        "Noise or a secret rotation of the vectors changes what comes back, and what a search in the store is worth. "
+        "An attacker who knows of it gets more than this audit would.",
         "Without query access to the embedder only the inverter's first guess is left.",
     ]
     if report["method"] in ("estimated", "mixed"):
