@@ -90,8 +90,11 @@ class EncoderDecoder(Decoder):
 
     def __init__(self, tokenizer: Any, dimension: int, longest: int) -> None:
         super().__init__(tokenizer, dimension, longest)
+        sizes = (WIDTH, HEADS, 4 * WIDTH, 0.1, "gelu")
+        layer = nn.TransformerEncoderLayer(*sizes, batch_first=True, norm_first=True)
+        encoder = nn.TransformerEncoder(layer, LAYERS // 2, nn.LayerNorm(WIDTH), enable_nested_tensor=False)
         self.layers = nn.Transformer(
-            WIDTH, HEADS, LAYERS // 2, LAYERS // 2, 4 * WIDTH, 0.1, "gelu", batch_first=True, norm_first=True
+            WIDTH, HEADS, 0, LAYERS // 2, *sizes[2:], custom_encoder=encoder, batch_first=True, norm_first=True
         )
 
     def forward(self, vectors: Tensor, ids: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Known:
         self.model = unembed.load("minilm", device="cpu")
         self.texts = [records[name] for name in DELETED]
         self.vectors = self.model.embed(self.texts).numpy()
-        self.results = list(inverted(self.model, [self.vectors], effort="low", seed=0, at_once=6))
+        self.results = list(inverted(self.model, [self.vectors], effort="medium", seed=0, at_once=6))
 
     def which(self, vectors: np.ndarray) -> list[int]:
         cosine = vectors @ self.vectors.T / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -36,7 +36,12 @@ def test_invert_writes_images_and_a_contact_sheet(run, trained, photos, tmp_path
     )
     assert np.allclose(again, [row["similarity"] for row in rows], atol=1e-4)
     sheet = np.array(Image.open(tmp_path / "out/contact-sheet.png"))
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0-00.png", "1-01.png", "contact-sheet.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "0-00.png",
+        "1-01.png",
+        "contact-sheet.png",
+        "results.jsonl",
+    ]
     last = max(row["steps"] for row in rows)
     columns = 2 + len({step for step in (1, 5) if step < last} | {last})
     assert sheet.shape[1] == 8 + 136 * columns and sheet.shape[0] == 8 + 18 + 2 * 154
@@ -75,4 +80,4 @@ def test_evaluate_refuses_what_holds_no_images(run, trained, tmp_path) -> None:
     assert code == 2 and "holds no images" in err
     (tmp_path / "t.png").write_text("text")
     code, _, err = run("evaluate", "--data", tmp_path, "--inverter", trained)
-    assert code == 2 and "t.png) is no image" in err
+    assert code == 2 and "t.png) isn't an image" in err

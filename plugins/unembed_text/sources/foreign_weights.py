@@ -38,8 +38,8 @@ def fetch(source: str, what: str) -> Path:
         return Path(snapshot_download(source, allow_patterns=WANTED))
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise InputError(
-            f"{what}: can't get {source!r} from the hub ({type(error).__name__}); copy its config.json and "
-            f"{' or '.join(WEIGHTS)} to a folder and name that instead"
+            f"{what}: can't get {source!r} from the hub ({type(error).__name__}); name a folder with its config.json "
+            f"and {' or '.join(WEIGHTS)}"
         ) from error
 
 

@@ -42,7 +42,9 @@ def size(path):
 
 def start(folder):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, from Python 3.12 on
+        warnings.simplefilter(
+            "ignore"
+        )  # Python 3.12 and Lance warn of forking; the child uses neither threads nor Lance
         child = os.fork()
     if child == 0:
         try:

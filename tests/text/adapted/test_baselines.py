@@ -28,8 +28,8 @@ def test_a_decoder_learns_a_few_texts_by_heart(name, part, embedder, monkeypatch
         monkeypatch.setattr(decoders, key, value)
     vectors = embedder.embed_texts(TEXTS)
     torch.manual_seed(0)
-    network = getattr(decoders, name)(embedder.tokenizer, 384, 6)
-    assert network.fit(vectors, TEXTS, seconds=600, most=120, rate=1e-2) == 120
+    network = getattr(decoders, name)(embedder.tokenizer, 384, 8)
+    assert network.fit(vectors, TEXTS, seconds=600, most=60, rate=1e-2) == 60
     assert network.guess(vectors.flip(0)) == TEXTS[::-1]
 
 

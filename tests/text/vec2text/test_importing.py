@@ -232,4 +232,4 @@ def test_without_a_network_a_published_name_says_what_to_fetch(tmp_path) -> None
     assert found.returncode == 2 and len(found.stderr.splitlines()) == 1
     for part in ("jxm/gtr__nq__32", "jxm/gtr__nq__32__correct", "import-vec2text", "--embedder DIR"):
         assert part in found.stderr
-    assert "can't be reached" in found.stderr or "copy its config.json" in found.stderr
+    assert "can't be reached" in found.stderr or "name a folder with its config.json" in found.stderr

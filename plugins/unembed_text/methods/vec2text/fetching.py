@@ -24,8 +24,7 @@ def pair_folder(pair: Pair) -> Path:
             import_pair(pair.inversion, pair.corrector, folder, device=torch.device("cpu"))
         except InputError as error:
             raise InputError(
-                f"{pair.name!r} is imported on first use from the hub: {pair.inversion} and {pair.corrector}, and "
-                f"their embedder; {error}. With copies of them: unembed import-vec2text --inversion DIR --corrector "
-                f"DIR --embedder DIR OUT, then --inverter OUT"
+                f"{pair.name!r} is imported on first use from {pair.inversion} and {pair.corrector}; {error}. Or "
+                f"import copies: unembed import-vec2text --inversion DIR --corrector DIR --embedder DIR OUT"
             ) from error
     return folder
