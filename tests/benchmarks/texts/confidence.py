@@ -1,6 +1,6 @@
 """How far confidence is off on vectors that were rounded: expected calibration error, for each rounding.
 
-    python tests/benchmarks/confidence.py --data texts.txt --samples 100
+    python tests/benchmarks/texts/confidence.py --data texts.txt --samples 100
 
 The first 8, 12 and 16 tokens of each text are embedded, rounded and inverted; the last column is to stay under 0.03.
 """
