@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from unembed.errors import InputError
 from unembed.sources.records import RecordBatch, SkippedRow, SourceContents, SourceRequest, Vectors
-from unembed.sources.undo import Undo, advise, from_ranges, recognise
+from unembed.sources.sphere import uneven
+from unembed.sources.undo import Undo, advise, from_ranges, recentre, recognise
 
 __all__ = ["Source"]
 
-_PEEK = 64
+_PEEK, _LOOK = 64, 4096  # vectors looked at first, and where their norms differ
 _EXAMPLES = 10
 _RAW = "codes, read as they stand"
 
@@ -50,10 +51,11 @@ class Source:
         self.total = self.deleted = 0
         self._contents, self._request, self._strict = contents, request, strict
         self.undone: Undo | None = None
-        with closing(self.batches(_PEEK)) as batches:
-            sample = next(batch.vectors for batch in batches if len(batch))
+        sample = self._sample(_PEEK)
         if undo or ranges is not None:
             self.undone = _undone(sample, request.width, ranges)
+            if self.undone is None and uneven(sample):
+                self.undone = recentre(self._sample(_LOOK))
         self.precision = "float" if self.undone is None else self.undone.precision
         self.width: int = sample.shape[1] if self.undone is None else self.undone.width
         self.widths = (self.width,)
@@ -62,6 +64,17 @@ class Source:
             self.notes.append(self.undone.note)
         if request.width is not None and self.width != request.width:
             self.notes.append(advise(self.width, request.width))
+
+    def _sample(self, count: int) -> Vectors:
+        """The first `count` vectors, as far as they are of one width."""
+        found: list[Vectors] = []
+        with closing(self.batches(count)) as batches:
+            for batch in batches:
+                if len(batch) and (not found or batch.vectors.shape[1] == found[0].shape[1]):
+                    found.append(batch.vectors)
+                if sum(map(len, found)) >= count:
+                    break
+        return np.concatenate(found)[:count]
 
     def batches(self, size: int = 1024) -> Generator[RecordBatch, None, None]:
         """Every record, in batches of at most `size` of one collection and one width; each call begins anew.

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from unembed.errors import InputError
 from unembed.sources.records import Vectors
+from unembed.sources.sphere import shifted
 
-__all__ = ["Undo", "advise", "from_ranges", "recognise"]
+__all__ = ["Undo", "advise", "from_ranges", "recentre", "recognise"]
 
 _ONE_SCALE, _OWN_RANGES = 2.75, 2.1  # kurtosis: of normal numbers 3, of a bell cut at its ends 2.5, of even ones 1.8
 _FEWEST_PADS = 8
@@ -47,7 +48,13 @@ def recognise(sample: Vectors, width: int | None = None) -> Undo | None:
         return _bits(whole, width)
     if width is not None and own > width:
         return _padding(whole, width)
-    return _codes(whole) if integral else None
+    return _codes(whole) if integral else _cut(whole)
+
+
+def recentre(sample: Vectors) -> Undo | None:
+    """The step that undoes an offset, a missing mean or a scale a dimension, or None where norms tell of none."""
+    found = shifted(sample)
+    return None if found is None else Undo(found.note, sample.shape[1], found.undo)
 
 
 def _bits(sample: Vectors, width: int) -> Undo | None:
@@ -76,6 +83,15 @@ def _padding(sample: Vectors, width: int) -> Undo | None:
         return Undo(note, width, lambda vectors: np.ascontiguousarray(vectors[:, :width]))
     apply = inner.apply
     return replace(inner, note=f"{note}; {inner.note}", apply=lambda vectors: apply(vectors[:, :width]))
+
+
+def _cut(sample: Vectors) -> Undo | None:
+    """Vectors whose later numbers were set to zero: nothing brings those back."""
+    width = sample.shape[1]
+    kept = width - int(np.argmax(sample.any(axis=0)[::-1]))
+    if width - kept < _FEWEST_PADS:
+        return None
+    return Undo(f"numbers from {kept} on are all zero: vectors were cut, and what is left tells less", width, _same)
 
 
 def _codes(sample: Vectors) -> Undo | None:
