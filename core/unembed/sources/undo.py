@@ -88,7 +88,8 @@ def _padding(sample: Vectors, width: int) -> Undo | None:
 def _cut(sample: Vectors) -> Undo | None:
     """Vectors whose later numbers were set to zero: nothing brings those back."""
     width = sample.shape[1]
-    kept = width - int(np.argmax(sample.any(axis=0)[::-1]))
+    used = np.flatnonzero(np.abs(sample).max(0))
+    kept = int(used[-1]) + 1 if len(used) else 0
     if width - kept < _FEWEST_PADS:
         return None
     return Undo(f"numbers from {kept} on are all zero: vectors were cut, and what is left tells less", width, _same)
