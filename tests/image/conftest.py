@@ -11,6 +11,9 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
+from unembed_image.embedders import models
+from unembed_image.embedders.base import Backbone
+
 CLIP = {
     "embed_dim": 64,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 8},
@@ -57,6 +60,29 @@ def clip_folder(tmp_path_factory) -> Path:
                 weight.mul_(6)
     torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
     return folder
+
+
+class SmallClassifier(torch.nn.Module):
+    """A random one of 16 classes, with the layer that EfficientNet's features are heard at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._conv = torch.nn.Conv2d(3, 32, 8, stride=4)
+        self._avg_pooling = torch.nn.AdaptiveAvgPool2d(1)
+        self._fc = torch.nn.Linear(32, 16)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self._fc(4 * self._avg_pooling(self._conv(pixels).relu()).flatten(1))
+
+
+@pytest.fixture(scope="module")
+def small_classifier():
+    """EfficientNet-Lite0 becomes a random network that takes no time."""
+    torch.manual_seed(5)  # tells the codec's probes apart
+    made = Backbone(SmallClassifier().eval(), 32, (0.5,) * 3, (0.25,) * 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "_lite0", lambda: made)
+        yield
 
 
 @pytest.fixture(scope="session")

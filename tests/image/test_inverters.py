@@ -28,17 +28,18 @@ UNSEEN = pictures(24, seed=9)
 
 @pytest.mark.slow
 def test_the_trained_inverter_conforms(trained) -> None:
-    check_inverter(unembed.load(str(trained), device="cpu"), UNSEEN[:4])
+    check_inverter(unembed.load(str(trained), device="cpu"), UNSEEN[:2])
 
 
 @pytest.mark.slow
 def test_cosine_rises_with_training_and_with_steps(trained) -> None:
     inverter = unembed.load(str(trained), device="cpu")
-    vectors = inverter.embed(UNSEEN)
+    vectors = inverter.embed(UNSEEN[:8])
     torch.manual_seed(0)
     network = ImageNetwork(**inverter.manifest.config).eval()
     untrained = build_inverter("untrained", network, inverter.embedder).invert(vectors, steps=0, beam=4)
-    reached = [inverter.invert(vectors, steps=steps, beam=4).similarity.mean() for steps in (0, 1, 5)]
+    found = inverter.invert(vectors, steps=4, beam=4, trace=True)
+    reached = [found.trace[step].similarity.mean() for step in (0, 1, -1)]
     assert untrained.similarity.mean() + 0.1 < reached[0] < reached[1] < reached[2]
 
 
@@ -49,12 +50,12 @@ def test_candidates_differ(trained) -> None:
     assert all(len(torch.unique(row, dim=0)) == 4 for row in made)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("small_classifier")
 def test_an_inverter_of_probabilities_conforms() -> None:
     """Untrained: the contract asks for no quality."""
     box = efficientnet_lite0("probs", torch.device("cpu"))
     torch.manual_seed(0)
-    network = ImageNetwork(dimension=box.dimension, size=32, width=64, depth=1, channels=8, space="log")
+    network = ImageNetwork(dimension=box.dimension, size=16, width=64, depth=1, channels=8, space="log")
     inverter = build_inverter("untrained", network.eval(), box, "efficientnet-lite0")
     ranks = {f"{look}_top{top}" for look in ("retrieval", "independent") for top in (1, 10)}
     assert {"ssim", "psnr", "kl", "agreement_top1", "agreement_top5"} | ranks == set(inverter.metrics)

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 
 from unembed.checkpoints.migrations import migrated
 from unembed.config import Config, faults
+from unembed.defaults import EFFORT
 from unembed.errors import CheckpointError
 from unembed.inversion.calibration import Calibration
 
@@ -75,11 +76,12 @@ class EmbedderEntry(Config):
 class SelfTest(Config):
     """A search with what it reached when the checkpoint was saved, on the codec's probe of that index.
 
-    Older checkpoints name the `object` itself.
+    Older checkpoints name the `object` itself and no effort: theirs is the default.
     """
 
     probe: Annotated[int, Field(ge=0)] | None = None
     object: str | None = None
+    effort: str = EFFORT
     steps: int = Field(ge=0)
     beam: int = Field(ge=1)
     similarity: Number

@@ -10,20 +10,21 @@ if TYPE_CHECKING:
 
 __all__ = ["measured", "run"]
 
-STEPS, BEAM = 1, 2
+EFFORT, STEPS, BEAM = "low", 1, 2
 SLACK = 0.02  # rounded weights and other hardware may cost so much similarity
 
 
-def measured(inverter: "Inverter", *, steps: int = STEPS, beam: int = BEAM) -> SelfTest | None:
+def measured(inverter: "Inverter") -> SelfTest | None:
     """A test that the inverter passes now, on the probe that it recovers best.
 
     None for an embedder that costs money or can't be asked.
     """
     if inverter.embedder.meter is not None or not inverter.embedder.available:
         return None
-    reached = [_reached(inverter, probe, steps, beam) for probe in inverter.codec.probes]
+    test = SelfTest(probe=0, effort=EFFORT, steps=STEPS, beam=BEAM, similarity=0)
+    reached = [_reached(inverter, probe, test) for probe in inverter.codec.probes]
     probe = max(range(len(reached)), key=reached.__getitem__)
-    return SelfTest(probe=probe, steps=steps, beam=beam, similarity=round(reached[probe], 4))
+    return test.model_copy(update={"probe": probe, "similarity": round(reached[probe], 4)})
 
 
 def run(inverter: "Inverter") -> None:
@@ -36,7 +37,7 @@ def run(inverter: "Inverter") -> None:
             f"the self-test of {inverter.name!r} names probe {test.probe}, which its codec doesn't have"
         )
     subject = test.object if test.probe is None else inverter.codec.probes[test.probe]
-    reached = _reached(inverter, subject, test.steps, test.beam)
+    reached = _reached(inverter, subject, test)
     if not reached >= test.similarity - SLACK:
         raise CheckpointError(
             f"inverter {inverter.name!r} fails its self-test: similarity {reached:.3f}, {test.similarity:.3f} when it "
@@ -44,5 +45,6 @@ def run(inverter: "Inverter") -> None:
         )
 
 
-def _reached(inverter: "Inverter", subject: object, steps: int, beam: int) -> float:
-    return float(inverter.invert(inverter.embed([subject]), steps=steps, beam=beam).similarity[0])
+def _reached(inverter: "Inverter", subject: object, test: SelfTest) -> float:
+    found = inverter.invert(inverter.embed([subject]), effort=test.effort, steps=test.steps, beam=test.beam)
+    return float(found.similarity[0])
