@@ -44,5 +44,5 @@ def test_an_example_runs(name, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (found,) = (test for test in doctest.DocTestFinder(recurse=False).find(PUBLIC[name], name, globs={}))
     said: list[str] = []
-    doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL).run(found, out=said.append)
+    doctest.DocTestRunner(verbose=False, optionflags=doctest.IGNORE_EXCEPTION_DETAIL).run(found, out=said.append)
     assert found.examples and not said, "".join(said)

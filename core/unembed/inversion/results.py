@@ -100,10 +100,11 @@ class Inversion:
         there already, OutputError when it can't be written.
 
         Examples:
+            >>> from pathlib import Path
             >>> from unembed.testing.toy import toy_inverter
             >>> inverter = toy_inverter()
             >>> inverter.invert(inverter.embed(["cafe"])).save("results.jsonl")
-            >>> open("results.jsonl").read()[:38]
+            >>> Path("results.jsonl").read_text()[:38]
             '{"index": 0, "reconstruction": "cafe",'
         """
         lines = [json.dumps(row, ensure_ascii=False, default=_plain) + "\n" for row in self.rows(inputs=inputs)]

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from unembed.errors import MissingExtraError
-from unembed.registry import extras
 from unembed.registry.extras import lacking
 from unembed.registry.lazy import lazy
-from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec
+from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, PluginInfo
 
 CODE = """
 import {library}
@@ -51,16 +50,16 @@ def test_what_is_missing_is_told_without_importing_anything() -> None:
     before = set(sys.modules)
     assert made.lacking() == ["absent_here", "absent_there"] and set(sys.modules) == before
     box = EmbedderSpec("box", "a box", partial(made, "an argument"))
-    assert lacking(box) == lacking(CommandSpec("go", "goes", made.get)) == "pip install it"
-    assert lacking(CommandSpec("go", "goes", lazy("json:loads", libraries={"json"}).get)) is None
-    assert lacking(EmbedderSpec("box", "a box", lambda argument, device: None)) is None
+    assert lacking(box, ()) == lacking(CommandSpec("go", "goes", made.get), ()) == "pip install it"
+    assert lacking(CommandSpec("go", "goes", lazy("json:loads", libraries={"json"}).get), ()) is None
+    assert lacking(EmbedderSpec("box", "a box", lambda argument, device: None), ()) is None
 
 
-def test_an_inverter_lacks_what_its_embedder_lacks(monkeypatch) -> None:
+def test_an_inverter_lacks_what_its_embedder_lacks() -> None:
     made = lazy("nowhere:made", missing="pip install it", libraries={"absent_here"})
-    monkeypatch.setattr(extras, "offers", lambda kind: {"box": [(None, EmbedderSpec("box", "a box", made))]})
-    assert lacking(InverterSpec("in", "inverts", None, Path, "box:argument", 3)) == "pip install it"
-    assert lacking(InverterSpec("in", "inverts", None, Path, "another", 3)) is None
+    boxes = (PluginInfo("p", "package", "1", "module", embedders=(EmbedderSpec("box", "a box", made),)),)
+    assert lacking(InverterSpec("in", "inverts", None, Path, "box:argument", 3), boxes) == "pip install it"
+    assert lacking(InverterSpec("in", "inverts", None, Path, "another", 3), boxes) is None
 
 
 def test_what_isnt_of_the_extra_is_no_reason_to_install_it(module) -> None:
