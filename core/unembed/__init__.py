@@ -1,4 +1,20 @@
-"""unembed recovers what was embedded: from a vector and query access to its model, back to the input.
+"""Recover what was embedded: from a vector and query access to its model, back to the input.
+
+    import unembed
+
+    inverter = unembed.load("minilm")                   # a name, a checkpoint folder or a hub id
+    vectors = inverter.embed(["meet me at noon"])       # float32 [N, D]; your own arrays and lists do as well
+    result = inverter.invert(vectors, effort="low")     # result.objects, result.similarity, result.confidence
+    result.save("results.jsonl")                        # or: for row in result; result.to_pandas()
+    unembed.evaluate(inverter, ["meet me at noon"])     # how much of texts, or of a file of them, comes back
+
+- Open by name: `load`, `load_embedder`; `plugins` lists what there is. `adapt` aims an inverter at another embedder.
+- Invert and measure: `Inverter`, `Inversion`, `evaluate`, `Evaluation`.
+- Read files, stores and servers: `open_source`, `read_vectors`, `read_passages`.
+- Search in your own way: `search`, `Effort`, `Limits`, and the moves `Guess`, `Correct`, `Edit`, `Combine`.
+- Write a plugin: `Embedder`, `Codec`, `Hypothesizer`, `Corrector`, `Recipe`, the specs, `hookimpl`; then
+  `unembed.testing` checks it.
+- Errors all derive from `UnembedError` and lie in `unembed.errors`.
 
 Importing it imports nothing else; a name is loaded when it is first used.
 """
@@ -185,5 +201,9 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+# `help` would bury the rest under what these inherit from pydantic and Exception; `dir` leaves them out too.
+_UNLISTED = ("checkpoints.manifest", "config", "errors")
+
+
 def __dir__() -> list[str]:
-    return __all__
+    return [name for name in __all__ if _MODULE.get(name) not in _UNLISTED]

@@ -60,7 +60,20 @@ def read_toml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def parse(model: type[Model], data: Mapping[str, Any], origin: str) -> Model:
-    """`data` as a `model`; raises ConfigError that names the origin and the wrong keys in one line."""
+    """Check the table `data` and return it as a `model`, a subclass of `Config`.
+
+    `origin` says where the table is from. Raises ConfigError, which names it and the wrong keys in one line.
+
+    Examples:
+        >>> import unembed
+        >>> class Options(unembed.Config):
+        ...     hidden: int = 256
+        >>> unembed.parse(Options, {"hidden": 64}, "[recipe]").hidden
+        64
+        >>> unembed.parse(Options, {"hiden": 64}, "[recipe]")
+        Traceback (most recent call last):
+        unembed.errors.ConfigError: [recipe]: hiden: Extra inputs are not permitted
+    """
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:

@@ -14,6 +14,11 @@ GTR = "sentence-transformers/gtr-t5-base"
 LIBRARIES = {"sacrebleu", "sentence_transformers", "tokenizers", "transformers"}
 
 _lazy = partial(lazy, missing="texts need an extra: pip install 'unembed[text]'", libraries=LIBRARIES)
+_api = partial(
+    lazy,
+    missing="embedding APIs need an extra: pip install 'unembed[api]'",
+    libraries={"lmdb", "openai", "pyrate_limiter"},
+)
 
 
 @hookimpl
@@ -31,14 +36,19 @@ def register_inverters() -> list[InverterSpec]:
 @hookimpl
 def register_embedders() -> list[EmbedderSpec]:
     minilm, local = (_lazy(f"unembed_text.embedders.names:{name}") for name in ("minilm", "local_embedder"))
-    service, server = (lazy(f"unembed_text.embedders.api.addresses:{name}_service") for name in ("named", "url"))
+    onnx = lazy(
+        "unembed_text.embedders.names:local_embedder",
+        missing="ONNX graphs need an extra: pip install 'unembed[onnx]'",
+        libraries=LIBRARIES | {"onnxruntime"},
+    )
+    service, server = (_api(f"unembed_text.embedders.api.addresses:{name}_service") for name in ("named", "url"))
     gtr = partial(local, "hf", name="gtr-base", source=GTR, fixed={"pooling": "mean"})
     gtr_st = partial(local, "st", name="gtr-base-st", source=GTR)
     return [
         EmbedderSpec("minilm", "all-MiniLM-L6-v2, from an installed package or the hub", minilm),
         EmbedderSpec("st", "any sentence-transformers model: st:FOLDER or st:HUB_ID", partial(local, "st")),
         EmbedderSpec("hf", "any transformers encoder: hf:FOLDER?pooling=mean", partial(local, "hf")),
-        EmbedderSpec("onnx", "an ONNX graph and its tokenizer: onnx:FOLDER?pooling=mean", partial(local, "onnx")),
+        EmbedderSpec("onnx", "an ONNX graph and its tokenizer: onnx:FOLDER?pooling=mean", partial(onnx, "onnx")),
         EmbedderSpec(
             "openai", "OpenAI's API: openai:text-embedding-3-small?dimensions=256", partial(service, "openai")
         ),

@@ -93,7 +93,20 @@ def test_public_names_are_these() -> None:
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_names_resolve(name) -> None:
     assert getattr(unembed, name) is not None
-    assert name in dir(unembed)
+
+
+def test_what_is_listed_are_the_public_names_without_errors_and_config_models() -> None:
+    left_out = set(PUBLIC) - set(dir(unembed))
+    assert not set(dir(unembed)) - set(PUBLIC)
+    assert left_out == {"Config", "Manifest"} | {name for name in PUBLIC if name.endswith("Error")}
+
+
+def test_help_begins_with_what_people_use_and_has_no_noise() -> None:
+    text = fresh("import pydoc, unembed; print(pydoc.plain(pydoc.render_doc(unembed)))")
+    beginning = "\n".join(text.splitlines()[:30])
+    for call in ("unembed.load(", "inverter.embed(", "inverter.invert(", "result.save(", "unembed.evaluate("):
+        assert call in beginning
+    assert "pydantic" not in text and "Exception" not in text and "load(name" in text
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from unembed.checkpoints.manifest import read_manifest
+from unembed.contract.embedder import Embedder
 from unembed.errors import CheckpointError, EmbedderMismatchError, InputError
 from unembed.registry import discovery, opening
 from unembed.testing import inverter_checks
+from unembed.testing.toy import ToyEmbedder
 from unembed_text import plugin
 
 
@@ -57,7 +59,17 @@ def test_another_embedder_is_a_function_or_a_sentence_transformers_model(small_c
         return embedder.embed_texts(texts).numpy()
 
     wanted = embedder.embed_texts(TEXTS)
-    for given in (embed, embedder, sentence_transformers()):
+
+    class Model:
+        def encode(self, texts: list[str]):
+            return list(embedder.embed_texts(texts))
+
+    class OfTokenIds(Embedder):
+        def _embed(self, signals):
+            return embedder.embed(signals)
+
+    of_ids = OfTokenIds(name="mine", modality="text", dimension=384, normalized=True)
+    for given in (embed, embedder, sentence_transformers(), Model(), of_ids):
         inverter = opening.load(small_checkpoint, device="cpu", embedder=given)
         assert torch.allclose(inverter.embed(TEXTS), wanted, atol=1e-5)
     with pytest.raises(EmbedderMismatchError, match="returns other embeddings"):
@@ -67,7 +79,10 @@ def test_another_embedder_is_a_function_or_a_sentence_transformers_model(small_c
     for odd, told in (
         (lambda texts: embed(texts)[0], r"returned shape \[384\] for 1 texts"),
         (lambda texts: texts, "must return an array of numbers"),
-        (3, "embedder 3 reads no texts"),
+        (3, "embedder 3 reads no texts; give a name, an Embedder, a sentence-transformers model, or a function"),
+        (lambda texts: texts.lower(), r"must take a list of texts .* raised AttributeError: 'list' object"),
+        (ToyEmbedder(), "embedder 'toy' takes signals and no texts"),
+        (ToyEmbedder, "embedder is the class ToyEmbedder; give an object of it"),
     ):
         with pytest.raises(InputError, match=told):
             opening.load(small_checkpoint, device="cpu", embedder=odd)

@@ -19,6 +19,15 @@ def fingerprint(embedder: Embedder, codec: Codec) -> Fingerprint:
     """The first values of the embeddings of `codec.probes`, sums over all of them, lengths, and a short hash as a name.
 
     The sums, weighted by sines, tell apart embeddings that are zero nearly everywhere, the first values included.
+    `embedder` is asked once for each probe; `codec` turns the probes into its signals.
+
+    Examples:
+        >>> import unembed
+        >>> from unembed.testing.toy import toy_inverter
+        >>> inverter = toy_inverter()
+        >>> found = unembed.fingerprint(inverter.embedder, inverter.codec)
+        >>> found.dimension, len(found.hash)
+        (24, 12)
     """
     vectors = embedder.embed(codec.encode(list(codec.probes))).double().cpu()
     place, wave = torch.arange(1, vectors.shape[1] + 1), torch.arange(1, _SUMS + 1) * (1 + 5**0.5) / 2

@@ -26,7 +26,7 @@ SMALL = 2**20  # bytes; a tensor of fewer is copied, or it would keep its whole 
 
 
 def save_checkpoint(
-    folder: Path,
+    folder: str | Path,
     tensors: Mapping[str, Tensor],
     manifest: Manifest,
     *,
@@ -37,13 +37,21 @@ def save_checkpoint(
 ) -> None:
     """Write `tensors` and `manifest` to `folder`, which must be new, empty, or a checkpoint, and is replaced whole.
 
-    With "int8" each row of a floating-point matrix becomes int8 values and one float32 scale (its largest
+    With `storage` "int8" each row of a floating-point matrix becomes int8 values and one float32 scale (its largest
     magnitude over 127), and vectors stay float32. A tensor larger than a shard is cut by rows. `beside(folder)` writes
-    what else belongs in it, as tokenizers do. Of the `inverter` that is saved the manifest gets what it lacks: its
-    embedder's width and fingerprint, and a self-test; versions and checksums are always written.
+    what else belongs in it, as tokenizers do. Files are of `shard_bytes` at most. Of the `inverter` that is saved the
+    manifest gets what it lacks: its embedder's width and fingerprint, and a self-test; versions and checksums are
+    always written.
 
     Everything goes to a temporary folder beside the target first; a kill leaves the old folder or the new. Raises
     InputError where `folder` holds something else, OutputError where the disk is full.
+
+    Examples:
+        >>> import torch, unembed
+        >>> manifest = unembed.Manifest(modality="toy", name="mine", config={}, embedder={"name": "toy"})
+        >>> unembed.save_checkpoint("mine", {"weight": torch.ones(2, 3)}, manifest, storage="float16")
+        >>> unembed.load_checkpoint("mine")[1]["weight"].shape
+        torch.Size([2, 3])
     """
     folder = Path(folder)
     on_disk.refuse_foreign(folder)
@@ -101,10 +109,19 @@ def _save_file(shard: dict[str, Tensor], path: Path) -> None:
         raise OutputError(f"can't write {path.parent.parent}: {error}") from error
 
 
-def load_checkpoint(folder: Path, manifest: Manifest | None = None) -> tuple[Manifest, dict[str, Tensor]]:
-    """The manifest and all tensors, as float32 where they were floating point; raises CheckpointError.
+def load_checkpoint(folder: str | Path, manifest: Manifest | None = None) -> tuple[Manifest, dict[str, Tensor]]:
+    """Read the manifest and all tensors of the checkpoint in `folder`, as float32 where they were floating point.
 
-    Give the `manifest` where it has been read already. Every file is compared with its checksum first.
+    Give the `manifest` where it has been read already. Every file is compared with its checksum first. Raises
+    CheckpointError for what is missing, damaged, or not what the manifest says.
+
+    Examples:
+        >>> import torch, unembed
+        >>> manifest = unembed.Manifest(modality="toy", name="mine", config={}, embedder={"name": "toy"})
+        >>> unembed.save_checkpoint("two", {"weight": torch.ones(2, 3)}, manifest)
+        >>> found, tensors = unembed.load_checkpoint("two")
+        >>> found.name, list(tensors)
+        ('mine', ['weight'])
     """
     folder = Path(folder)
     manifest = read_manifest(folder) if manifest is None else manifest

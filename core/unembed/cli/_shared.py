@@ -32,8 +32,8 @@ __all__ = [
     "metered",
     "metered_embedder",
     "progress",
-    "read_inputs",
     "search_options",
+    "with_its_threads",
 ]
 
 MOST = 10**9  # steps or queries
@@ -104,11 +104,20 @@ class Searching:
         """The inverter that they name."""
         from unembed.registry.opening import load
 
-        return load(self.inverter, device=self.device, embedder=self.embedder)
+        return with_its_threads(load(self.inverter, device=self.device, embedder=self.embedder))
 
     def settings(self, model: "Inverter") -> "Effort":
         """The effort that they ask of it."""
         return model.settings(self.effort, steps=self.steps, beam=self.beam, max_queries=self.max_queries)
+
+
+def with_its_threads(model: "Inverter") -> "Inverter":
+    """The inverter; torch computes with as many threads as its networks can use until the command ends."""
+    from unembed.threads import fitting_threads
+
+    networks = (model.embedder, model.hypothesizer, model.corrector, model.editor)
+    click.get_current_context().with_resource(fitting_threads(*networks))
+    return model
 
 
 def search_options(command: Command) -> Command:
@@ -132,15 +141,6 @@ def check_data(*paths: Path) -> None:
         except (OSError, ValueError) as error:
             reason = "" if isinstance(error, FileNotFoundError) else f" ({getattr(error, 'strerror', error)})"
             raise InputError(f"no file {brief(path)}{reason}") from error
-
-
-def read_inputs(model: "Inverter", data: Path, column: str | None) -> list[Any]:
-    """The objects of a file or folder, read as the inverter's modality says: without one, as passages."""
-    from unembed.registry.discovery import modality_of
-    from unembed.sources.passages import read_passages
-
-    kind = modality_of(model)
-    return read_passages(data, column=column) if kind is None else kind.read(data, column=column)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unembed.cli._shared import check_data, progress, read_inputs
+from unembed.cli._shared import check_data, progress, with_its_threads
 from unembed.defaults import EFFORT, EFFORTS, SAMPLES
 from unembed.errors import InputError
 
@@ -83,13 +83,14 @@ def calibrate(
     from unembed.checkpoints.manifest import write_manifest
     from unembed.contract.codec import SequenceCodec
     from unembed.inversion.calibration import MARGIN, floor_below
+    from unembed.registry.discovery import read_objects
     from unembed.registry.opening import load
 
     check_data(*data)
-    model = load(checkpoint, device=device)
+    model = with_its_threads(load(checkpoint, device=device))
     assert model.manifest is not None  # it was opened from a checkpoint
     search = model.settings(effort)
-    objects = [one for path in data for one in read_inputs(model, path, column)]
+    objects = [one for path in data for one in read_objects(model, path, column=column)]
     found = model.manifest.calibration
     if not floor_only:
         found = _fitted(model, objects, samples, lengths, search, noise)

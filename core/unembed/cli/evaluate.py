@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from unembed.cli._shared import Searching, announce, check_data, metered, progress, read_inputs, search_options
+from unembed.cli._shared import Searching, announce, check_data, metered, progress, search_options
 from unembed.defaults import SAMPLES
 from unembed.errors import InputError
 
@@ -37,10 +37,11 @@ def evaluate(
     """Embed the inputs in --data, invert the embeddings and compare."""
     from unembed.contract.codec import SequenceCodec
     from unembed.inversion.evaluation import evaluate as measure
+    from unembed.registry.discovery import read_objects
 
     check_data(data)
     model = searching.open()
-    objects = read_inputs(model, data, column)
+    objects = read_objects(model, data, column=column)
     if max_tokens is None:
         signals = model.codec.encode(objects[:samples])
     elif isinstance(model.codec, SequenceCodec):

@@ -85,14 +85,13 @@ def invert(
     from unembed.cli._keeping import check_out, open_results
     from unembed.registry.discovery import modality_of
     from unembed.registry.opening import foreseen
-    from unembed.sources.opening import looks_like_source
 
-    meant = next((given for given in inputs if looks_like_source(given)), None)
+    kind, width = foreseen(searching.inverter)
+    meant = next((given for given in inputs if _may_be_vectors(given, kind)), None)
     if meant is not None:
         raise InputError(
             f"{brief(meant)} is a file or folder that may hold vectors; did you mean --vectors {brief(meant)}?"
         )
-    kind, width = foreseen(searching.inverter)
     check_out(out, kind, searching.inverter, vectors, dry=searching.dry_run)
     source = None if vectors is None else _opened(vectors, column, collection, ranges, width, strict)
     model = searching.open()
@@ -132,6 +131,20 @@ def invert(
     if out is not None:
         there = f", {before} of them before" if before else ""
         click.echo(f"{claims.total + before} reconstructions written to {out}{there}", err=True)
+
+
+def _may_be_vectors(given: str, kind: "Modality | None") -> bool:
+    """Whether an input is a file of vectors, and none of the modality's own where its inputs are files."""
+    from unembed.sources.opening import looks_like_source
+
+    if not looks_like_source(given):
+        return False
+    if kind is None or kind.write is None:
+        return True
+    try:
+        return not kind.read(Path(given))
+    except InputError:
+        return True
 
 
 def _opened(

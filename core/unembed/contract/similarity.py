@@ -11,5 +11,11 @@ Similarity = Callable[[Tensor, Tensor], Tensor]
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Row-wise cosine of two batches of embeddings, each `[N, D]`, as float32 `[N]`, from −1 to 1."""
+    """The cosine of each row of `a` with the same row of `b`, both `[N, D]`, as float32 `[N]`, from −1 to 1.
+
+    Examples:
+        >>> import torch, unembed
+        >>> unembed.cosine(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[3.0, 0.0], [1.0, 0.0]]))
+        tensor([1., 0.])
+    """
     return torch.nn.functional.cosine_similarity(a.float(), b.float(), dim=-1).clamp(-1, 1)

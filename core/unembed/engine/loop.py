@@ -105,6 +105,17 @@ def search(
     - `nearest`: return so many of each target's best candidates; the search holds them meanwhile.
 
     Raises ValueError without targets, and PluginError for an effort that can't start.
+
+    Examples:
+        >>> import unembed
+        >>> from unembed.testing.toy import toy_inverter
+        >>> inverter = toy_inverter()
+        >>> target = inverter.embed(["cafe", "headache"])
+        >>> found = unembed.search(
+        ...     target, embed=inverter.embedder.embed, parts=inverter.parts, effort=unembed.Effort(beam=4)
+        ... )
+        >>> inverter.codec.decode(found.signals), found.stopped
+        (['cafe', 'headache'], ('solved', 'solved'))
     """
     if len(target) == 0:
         raise ValueError("a search needs a target; got none")

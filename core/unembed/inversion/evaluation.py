@@ -1,8 +1,10 @@
 """Measuring an inverter: embed known signals, invert their vectors, compare."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
 import torch
@@ -11,11 +13,12 @@ from torch import Tensor
 from unembed.defaults import CHUNK_SIZE, EFFORT
 from unembed.engine.effort import Effort, Overrides
 from unembed.engine.loop import Step
-from unembed.errors import InputError
+from unembed.errors import InputError, brief
 from unembed.inversion.bootstrap import bootstrap, mean
 from unembed.inversion.calibration import Calibration, calibration_counts, calibration_error
 from unembed.inversion.inverter import Inverter
 from unembed.inversion.results import Inversion
+from unembed.registry.discovery import read_objects
 
 __all__ = ["Evaluation", "evaluate", "evaluate_steps"]
 
@@ -54,7 +57,7 @@ class Evaluation:
 
 def evaluate(
     inverter: Inverter,
-    inputs: Tensor | Sequence[Any],
+    inputs: Tensor | Sequence[Any] | str | os.PathLike[str],
     *,
     effort: str | Effort = EFFORT,
     chunk_size: int | None = None,
@@ -62,17 +65,42 @@ def evaluate(
     on_step: Callable[[Step], None] | None = None,
     **overrides: Unpack[Overrides],
 ) -> Evaluation:
-    """Invert the embeddings of `inputs` and compare what comes back with them.
+    """Embed `inputs`, invert their embeddings and compare what comes back with them.
 
-    `inputs` are a list of objects (texts, images), or signals `[N, ...]` from the inverter's codec, as
-    `codec.first(passages, length)` gives. `effort` and the options after it are those of `Inverter.invert`. A
-    reconstruction is exact when the embedder can't tell it from the original: their signals are equal.
+    - `inverter`: what `load` gives, or one of your own.
+    - `inputs`: N objects (texts; images or their paths); or the path of a file or folder of them, all of which are
+      taken; or signals `[N, ...]` of the inverter's codec, as `codec.first(texts, length)` gives for texts cut to so
+      many tokens.
+    - `effort`, `chunk_size`, `seed`, `on_step` and `overrides` (`steps`, `beam`, `patience`, `max_queries`): those of
+      `Inverter.invert`.
+
+    Returns an `Evaluation` of N results. A reconstruction is exact when the embedder can't tell it from the original:
+    their signals are equal. Raises InputError for no inputs, for a file that can't be read and for an unknown effort.
+
+    Examples:
+        >>> import unembed
+        >>> from unembed.testing.toy import toy_inverter
+        >>> found = unembed.evaluate(toy_inverter(), ["cafe", "bead"], effort="low")
+        >>> found.reconstructions, found.metrics["exact_match"]
+        (['cafe', 'bead'], 1.0)
     """
+    if isinstance(inputs, str | os.PathLike):
+        inputs = _read(inverter, Path(inputs))
     search = inverter.settings(effort, **overrides)
     (found,) = evaluate_steps(
         inverter, inputs, (search.limits.steps,), effort=search, chunk_size=chunk_size, seed=seed, on_step=on_step
     )
     return found
+
+
+def _read(inverter: Inverter, path: Path) -> list[Any]:
+    try:
+        there = path.exists()
+    except (OSError, ValueError):  # a text that no file can be called
+        there = False
+    if not there:
+        raise InputError(f"no file {brief(path)}; evaluate takes the path of a file of inputs, or a list of inputs")
+    return read_objects(inverter, path)
 
 
 def evaluate_steps(

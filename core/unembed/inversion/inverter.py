@@ -44,6 +44,8 @@ class Returned(NamedTuple):
 class Inverter:
     """Recovers objects from vectors. Built by `unembed.load`, or by hand from its parts.
 
+    - `name`, `embedder`, `codec`: what it is called, the black box, and the way from objects to signals and back.
+    - `metrics`: what `evaluate` measures of reconstructions, by name.
     - `hypothesizer`, `corrector`: the two learned parts, `guess` and `correct` to the moves of a search.
     - `editor`: a corrector that makes many small changes, the most promising first, where the corrector makes few
       large ones. Higher efforts use it if there is one; an `Editor` also combines those changes.
@@ -99,7 +101,15 @@ class Inverter:
         return self.embedder.dimension
 
     def embed(self, objects: Sequence[Any]) -> Tensor:
-        """Embed N objects as `[N, D]`, with the black box that the inverter was made for."""
+        """Embed N `objects` (texts, images or their paths) as float32 `[N, D]`, with the inverter's own black box.
+
+        Counts N queries. Raises InputError for what can't be embedded.
+
+        Examples:
+            >>> from unembed.testing.toy import toy_inverter
+            >>> toy_inverter().embed(["cafe", "bead"]).shape
+            torch.Size([2, 24])
+        """
         if isinstance(objects, str):
             raise InputError('embed takes a list of inputs; for one text write embed(["…"])')
         return self.embedder.embed(self.codec.encode(objects))
@@ -118,23 +128,30 @@ class Inverter:
         words: bool = False,
         **overrides: Unpack[Overrides],
     ) -> Inversion:
-        """Recover the objects behind `vectors` `[N, D]` (or one `[D]`): a tensor, an array or nested lists.
+        """Recover the objects behind `vectors`.
 
-        `effort` is "low", "medium", "high", "max", "exhaustive" (for models that run here), another of the inverter's
-        or an `Effort`; `steps`, `beam`, `patience` and `max_queries` replace its own. `steps=0` is the hypothesizer
-        alone; where the embedder can't be asked (no key for an API) its likeliest guess comes back with a similarity of
-        NaN. The other options are those of `unembed.search`; of `max_queries` one is kept for measuring what is
-        returned.
-
-        `precision` says how the vectors were rounded ("int8", "3 decimals", "noise:0.01"; see
-        `unembed.inversion.precision`), where their digits don't show it. A rounded vector is solved when nothing but
-        its rounding is left, the confidence allows for it, and an inverter that can be told of it is.
-
-        `words` asks for the probability that each word of what comes back is in the input, told by the candidates that
-        came nearest; nothing is asked of the embedder for it.
+        - `vectors`: `[N, D]`, or one `[D]`: a tensor, an array or nested lists.
+        - `effort`: "low", "medium", "high", "max", "exhaustive" (for models that run here), another of the inverter's
+          or an `Effort`.
+        - `overrides`: `steps`, `beam`, `patience` and `max_queries` (per vector; one is kept for measuring what is
+          returned) in place of the effort's own. `steps=0` is the hypothesizer alone; where the embedder can't be asked
+          (no key for an API) its likeliest guess comes back with a similarity of NaN.
+        - `precision`: how the vectors were rounded ("int8", "3 decimals", "noise:0.01"; see
+          `unembed.inversion.precision`), where their digits don't show it. A rounded vector is solved when nothing but
+          its rounding is left, the confidence allows for it, and an inverter that can be told of it is.
+        - `words`: give the probability that each word of what comes back is in the input, told by the candidates that
+          came nearest; nothing is asked of the embedder for it.
+        - `chunk_size`, `seed`, `on_step`, `trace`, `candidates`: those of `unembed.search`.
 
         Raises InputError for an unknown effort or precision, for words where the inverter writes none, and for vectors
         of another width, with NaN or infinity, or of zeros only.
+
+        Examples:
+            >>> from unembed.testing.toy import toy_inverter
+            >>> inverter = toy_inverter()
+            >>> result = inverter.invert(inverter.embed(["cafe"]), effort="low", max_queries=100)
+            >>> result.objects, result.similarity.tolist(), result.stopped
+            (['cafe'], [1.0], ('solved',))
         """
         if words and self.codec.word is None:
             raise InputError(f"inverter {self.name!r} doesn't write words")
@@ -229,9 +246,19 @@ class Inverter:
     ) -> Iterator[Row]:
         """Invert batches of vectors `[N, D]` of any size, and yield a row per vector as soon as its search ends.
 
-        Rows are those of `Inversion.rows`, in order, `index` counted over all batches. `at_once` vectors are searched
+        Rows are those of `Inversion.rows`, in order, `index` counted over all `batches`. `at_once` vectors are searched
         together, as many as fit into memory if None, and no more are read ahead: memory stays flat however many there
-        are. The other options are those of `invert`, which gives the same rows for the same `at_once` vectors.
+        are. `effort`, `chunk_size`, `seed`, `on_step`, `precision`, `words` and `overrides` are those of `invert`,
+        which gives the same rows for the same `at_once` vectors and raises the same errors.
+
+        Examples:
+            >>> from unembed.testing.toy import toy_inverter
+            >>> inverter = toy_inverter()
+            >>> batches = (inverter.embed([word]) for word in ("cafe", "bead"))
+            >>> for row in inverter.stream(batches, effort="low"):
+            ...     print(row["index"], row["reconstruction"])
+            0 cafe
+            1 bead
         """
         parts = self.inversions(
             batches,
@@ -321,7 +348,16 @@ class Inverter:
         return Inversion(objects, unknown[:, 0], none, none, stopped, signals, unknown, None)
 
     def exact(self, objects: Sequence[Any], inversion: Inversion) -> Tensor:
-        """Whether each recovered signal equals that of the original in all that the embedder sees: `[N]`."""
+        """Whether each result of `inversion` equals its original in all that the embedder sees: bool `[N]`.
+
+        `objects` are the N originals.
+
+        Examples:
+            >>> from unembed.testing.toy import toy_inverter
+            >>> inverter = toy_inverter()
+            >>> inverter.exact(["cafe", "face"], inverter.invert(inverter.embed(["cafe", "bead"])))
+            tensor([ True, False])
+        """
         original = self.codec.encode(objects).to(inversion.signals.device)
         return (original == inversion.signals).flatten(1).all(1)
 

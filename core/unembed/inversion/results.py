@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
 from unembed.engine.loop import Step
@@ -35,6 +36,17 @@ class Inversion:
     ones, or inputs far longer than the inverter writes. Where words were asked for, `words` has those of each object in
     order, each with the probability that the input has it too (None without a calibration of words), and `evidence`
     what speaks for them. Iterating yields `rows()`.
+
+    Examples:
+        >>> from unembed.testing.toy import toy_inverter
+        >>> inverter = toy_inverter()
+        >>> result = inverter.invert(inverter.embed(["cafe", "bead"]))
+        >>> len(result), result.objects
+        (2, ['cafe', 'bead'])
+        >>> result
+        Inversion of 2 vectors: objects, similarity, confidence
+           0   1.0000         cafe
+           1   1.0000         bead
     """
 
     objects: list[Any]
@@ -66,7 +78,15 @@ class Inversion:
         return "\n".join([*lines, *(["  … rows() has them all"] if len(self) > SHOWN else [])])
 
     def to_pandas(self, *, inputs: Sequence[Any] | None = None) -> "DataFrame":
-        """`rows()` as a data frame of N rows; raises MissingExtraError without pandas."""
+        """`rows()` as a data frame of N rows, with `inputs` if they are given; raises MissingExtraError without pandas.
+
+        Examples:
+            >>> from unembed.testing.toy import toy_inverter
+            >>> inverter = toy_inverter()
+            >>> frame = inverter.invert(inverter.embed(["cafe", "bead"])).to_pandas(inputs=["cafe", "bead"])
+            >>> frame.reconstruction.tolist()
+            ['cafe', 'bead']
+        """
         try:
             import pandas
         except ModuleNotFoundError as error:
@@ -74,11 +94,20 @@ class Inversion:
         return pandas.DataFrame(self.rows(inputs=inputs))
 
     def save(self, path: str | os.PathLike[str], *, inputs: Sequence[Any] | None = None) -> None:
-        """Write `rows()` to a new file of JSON lines, one per vector, as `invert --out` does for texts.
+        """Write `rows()`, with `inputs` if they are given, to a new file of JSON lines, one per vector.
 
-        Raises InputError when `path` is there already, OutputError when it can't be written.
+        Arrays are written as lists, other objects that aren't JSON's as their text. Raises InputError when `path` is
+        there already, OutputError when it can't be written.
+
+        Examples:
+            >>> from pathlib import Path
+            >>> from unembed.testing.toy import toy_inverter
+            >>> inverter = toy_inverter()
+            >>> inverter.invert(inverter.embed(["cafe"])).save("results.jsonl")
+            >>> Path("results.jsonl").read_text()[:38]
+            '{"index": 0, "reconstruction": "cafe",'
         """
-        lines = [json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in self.rows(inputs=inputs)]
+        lines = [json.dumps(row, ensure_ascii=False, default=_plain) + "\n" for row in self.rows(inputs=inputs)]
         try:
             with open(path, "x", encoding="utf-8") as file:
                 file.writelines(lines)
@@ -97,6 +126,13 @@ class Inversion:
         and `verdict`; and `words`, a list of [word, probability], where they were asked for. What isn't known is None:
         `exact` without the originals (`Inverter.exact` compares them), `confidence` and `words` without a calibration,
         a similarity that couldn't be measured.
+
+        Examples:
+            >>> from unembed.testing.toy import toy_inverter
+            >>> inverter = toy_inverter()
+            >>> (row,) = inverter.invert(inverter.embed(["cafe"])).rows(inputs=["cafe"])
+            >>> row["input"], row["reconstruction"], row["stopped"]
+            ('cafe', 'cafe', 'solved')
         """
         confidence = [None] * len(self) if self.confidence is None else self.confidence.tolist()
         columns = zip(
@@ -140,6 +176,11 @@ class Inversion:
 
     def _words(self, number: int) -> list[list[Any]] | None:
         return None if self.words is None else [[word, chance] for word, chance in self.words[number]]
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for: arrays and tensors as lists, anything else as its text."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic | Tensor) else str(value)
 
 
 def _known(value: float | None) -> float | None:

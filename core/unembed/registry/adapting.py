@@ -44,7 +44,10 @@ def adapt(
     `load`, `invert`, `evaluate` and `calibrate` treat it as any other. How good the map is on held-out pairs is in
     `quality` of its manifest.
 
-    - `embedder`: a name (`st:FOLDER`, a server's address), an `Embedder`, of texts also a function.
+    - `embedder`: as in `load`: a name (`st:FOLDER`, a server's address), an `Embedder`, of texts also a
+      sentence-transformers model or a function from a list of N texts to vectors `[N, D]`.
+    - `base`: the inverter to aim, by the name that `load` takes.
+    - `device`, `seed`: where it is computed, and which texts are drawn.
     - `pairs_from`: in place of `data` a source of vectors that have their texts beside them. Without an `embedder`
       nothing can be asked, and a search ends with the first guess.
     - `column`: of a .parquet file of `data`; of the vectors in `pairs_from`.
@@ -57,6 +60,20 @@ def adapt(
     - `on_progress`: called with what is being done, how much of it is done and of how much.
 
     Returns the new inverter. Raises InputError for what can't be adapted.
+
+    Examples:
+        Half of MiniLM's values stand for another model, and far too few texts for a corpus:
+
+        >>> import unembed
+        >>> minilm = unembed.load_embedder("minilm", device="cpu")
+        >>> def half(texts):
+        ...     return minilm.embed_texts(texts)[:, :192]
+        >>> texts = [f"{number} {what} arrived" for number in range(20) for what in ("parcels", "letters")]
+        >>> inverter = unembed.adapt("mine", embedder=half, data=texts, device="cpu")
+        >>> inverter
+        Inverter('mine', embedder='half', dimension=192)
+        >>> inverter.manifest.training["pairs"]
+        36
     """
     from unembed.checkpoints.manifest import read_manifest
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -11,6 +12,7 @@ import pluggy
 from unembed.errors import PluginError, UnknownNameError, brief
 from unembed.registry import hooks
 from unembed.registry.specs import CommandSpec, InverterSpec, Method, Modality, PluginInfo
+from unembed.sources.passages import read_passages
 
 if TYPE_CHECKING:
     from unembed.inversion.inverter import Inverter
@@ -26,6 +28,7 @@ __all__ = [
     "offers",
     "plugin",
     "plugins",
+    "read_objects",
     "several",
     "unknown",
 ]
@@ -43,7 +46,15 @@ KINDS = {
 
 
 def plugins() -> tuple[PluginInfo, ...]:
-    """Every installed plugin, the broken ones with their error."""
+    """List every installed plugin and what it offers, the broken ones with their error. Loads no weights.
+
+    Examples:
+        >>> import unembed
+        >>> for plugin in unembed.plugins():
+        ...     if plugin.name == "text":
+        ...         print(plugin.inverters[0].name, plugin.inverters[0].dimension, plugin.error)
+        minilm 384 None
+    """
     return _discover(tuple(sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))))
 
 
@@ -68,6 +79,12 @@ def modality_of(inverter: "Inverter") -> Modality | None:
     """The modality of the inverter's embedder, or None where no plugin offers one of that name."""
     found: Modality | None = offered("modalities", inverter.embedder.modality)
     return found
+
+
+def read_objects(inverter: "Inverter", path: Path, *, column: str | None = None) -> list[Any]:
+    """The objects of a file or folder, read as the inverter's modality says: without one, as passages."""
+    kind = modality_of(inverter)
+    return read_passages(path, column=column) if kind is None else kind.read(path, column=column)
 
 
 def method(name: str) -> Method:

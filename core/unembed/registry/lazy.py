@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from unembed.errors import MissingExtraError
@@ -26,6 +27,10 @@ class Lazy:
         """Call what `target` names."""
         return self._explained(lambda: self._found()(*arguments, **options))
 
+    def lacking(self) -> list[str]:
+        """Those of `libraries` that aren't installed; imports none of them."""
+        return sorted(name for name in self.libraries if not _installed(name))
+
     def _found(self) -> Any:
         module, _, name = self.target.partition(":")
         return getattr(import_module(module), name)
@@ -39,11 +44,27 @@ class Lazy:
             raise MissingExtraError(self.missing) from error
 
 
-def lazy(target: str, *, missing: str = "", libraries: Collection[str] = ()) -> Lazy:
-    """A factory for a spec, by name: `lazy("unembed_mine.recipe:MyRecipe")`.
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ValueError:  # a module that was put into sys.modules without a spec
+        return True
 
-    The module is imported when the factory is first called; `.get()` gives what the name stands for without calling
-    it. Where one of `libraries` (names as they are imported) isn't installed, the call raises MissingExtraError with
-    the text `missing`, which should say what to install.
+
+def lazy(target: str, *, missing: str = "", libraries: Collection[str] = ()) -> Lazy:
+    """A factory for a spec, by name: its module is imported when the factory is first called.
+
+    - `target`: `module:name` of what is to be called.
+    - `missing`: what to tell a user who lacks a library, with the command that installs it.
+    - `libraries`: what the module imports from an extra, by the names in `import`. Where one of them isn't installed,
+      a call raises MissingExtraError with the text `missing`, and `unembed plugins` says so before.
+
+    `.get()` gives what the name stands for without calling it.
+
+    Examples:
+        >>> import unembed
+        >>> upper = unembed.lazy("string:capwords", missing="pip install strings", libraries={"strings"})
+        >>> upper("meet me at noon"), upper.lacking()
+        ('Meet Me At Noon', ['strings'])
     """
     return Lazy(target, missing, frozenset(libraries))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from unembed.devices import choose_device
-from unembed.errors import EmbedderMismatchError, InputError, brief
+from unembed.errors import CheckpointError, EmbedderMismatchError, InputError, UnembedError, brief
 from unembed.registry.discovery import method, offered, unknown
 from unembed.registry.hub import from_hub, is_hub_id
 
@@ -28,15 +28,34 @@ def load(
     precision: 'Literal["highest", "high", "medium"] | None' = "high",
     self_test: bool = False,
 ) -> "Inverter":
-    """The inverter of that name: one that a plugin offers, a checkpoint folder, or a hub id `owner/name`.
+    """Open an inverter: one that a plugin offers, a checkpoint folder, or one on the Hugging Face hub.
 
-    `device` is the accelerator if there is one, else the CPU. `embedder` is another way to the model that the
-    checkpoint was trained against: a name (`st:FOLDER`, a server's address), an `Embedder`, or what else the method
-    takes; of texts also a sentence-transformers model, or a function from a list of texts to vectors. On a GPU of
-    NVIDIA `precision` is that of products of float32 from then on, as `torch.set_float32_matmul_precision` takes it:
-    "high" is several times faster than "highest" and moves an embedding by about a thousandth, its cosine by a
-    millionth; None leaves it as it is. With `self_test` the checkpoint's own test is run. Raises UnknownNameError
-    (which lists the known names), CheckpointError or EmbedderMismatchError.
+    - `name`: a name that `unembed plugins` lists, a folder, or a hub id `owner/name`.
+    - `device`: "cpu", "cuda", "cuda:1" …; by default the accelerator if there is one, else the CPU.
+    - `embedder`: another way to the model that the checkpoint was trained against: a name (`st:FOLDER`, a server's
+      address) or an `Embedder`; of texts also a sentence-transformers model, or a function from a list of N texts to
+      vectors `[N, D]`. A few embeddings are compared, and another model is refused.
+    - `precision`: on a GPU of NVIDIA that of products of float32 from then on, as
+      `torch.set_float32_matmul_precision` takes it: "high" is several times faster than "highest" and moves an
+      embedding by about a thousandth, its cosine by a millionth; None leaves it as it is.
+    - `self_test`: run the checkpoint's own test.
+
+    Raises UnknownNameError (which lists the known names), InputError for what is no embedder, CheckpointError,
+    EmbedderMismatchError, and MissingExtraError where a library isn't installed.
+
+    Examples:
+        >>> import unembed
+        >>> inverter = unembed.load("minilm", device="cpu")
+        >>> inverter
+        Inverter('minilm', embedder='minilm', dimension=384, longest=32)
+        >>> inverter.invert(inverter.embed(["meet me at noon"]), effort="low").objects
+        ['meet me at noon']
+
+        The same model by another way, here a function that you could replace by yours:
+
+        >>> embed = unembed.load_embedder("minilm", device="cpu").embed_texts
+        >>> unembed.load("minilm", device="cpu", embedder=lambda texts: embed(texts)).dimension
+        384
     """
     place = choose_device(device)
     if place.type == "cuda" and precision is not None:
@@ -100,7 +119,20 @@ def build(spec: "InverterSpec", device: "torch.device") -> "Inverter":
 
 
 def load_embedder(name: str, *, device: "str | torch.device | None" = None) -> "Embedder":
-    """The black box of that name, `name` or `name:argument`; raises UnknownNameError."""
+    """Open an embedder, the black box that vectors come from.
+
+    - `name`: as `unembed plugins` lists it, with an argument where it takes one: `st:FOLDER`.
+    - `device`: as in `load`.
+
+    Returns an `Embedder`, which embeds signals; of texts one that has `embed_texts` too. Raises UnknownNameError, which
+    lists the known names, and InputError for an argument that means nothing.
+
+    Examples:
+        >>> import unembed
+        >>> minilm = unembed.load_embedder("minilm", device="cpu")
+        >>> minilm.embed_texts(["meet me at noon", "call me back"]).shape
+        torch.Size([2, 384])
+    """
     kind, _, argument = name.partition(":")
     spec = offered("embedders", kind)
     if spec is None:
@@ -116,15 +148,35 @@ def open_checkpoint(folder: Path, device: "torch.device", embedder: Any = None) 
     it is first asked. Raises CheckpointError, or EmbedderMismatchError.
     """
     from unembed.checkpoints.manifest import read_manifest
+    from unembed.contract.embedder import Embedder
 
     manifest = read_manifest(folder)
     opened_by = method(manifest.method)
     manifest = manifest.model_copy(update={"method": opened_by.name, "modality": opened_by.modality})
     given = load_embedder(embedder, device=device) if isinstance(embedder, str) else embedder
-    inverter = opened_by.open(folder, manifest, device, given)
+    try:
+        inverter = opened_by.open(folder, manifest, device, given)
+    except RuntimeError as error:
+        if isinstance(error, UnembedError) or "loading state_dict" not in str(error):
+            raise
+        raise CheckpointError(
+            f"{folder}: its tensors don't fit the network that method {opened_by.name!r} builds now "
+            f"({_first_misfit(error)}): set the sizes back, or train anew"
+        ) from error
+    if not isinstance(inverter.embedder, Embedder):
+        raise InputError(
+            f"inverter {inverter.name!r} takes the name of an embedder, or an `Embedder` of its {manifest.modality} "
+            f"signals; got {brief(repr(embedder))}"
+        )
     inverter.manifest = manifest
     _check_embedder(folder, manifest, inverter)
     return inverter
+
+
+def _first_misfit(error: RuntimeError) -> str:
+    """The first tensor that torch says doesn't fit, without its bullet."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return brief(lines[1] if len(lines) > 1 else lines[0], 160)
 
 
 def _check_embedder(folder: Path, manifest: "Manifest", inverter: "Inverter") -> None:

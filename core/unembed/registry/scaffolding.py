@@ -4,17 +4,20 @@ import keyword
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 from unembed.errors import InputError, MissingExtraError, OutputError, brief
 
-__all__ = ["write_plugin"]
+__all__ = ["Signals", "write_plugin"]
 
 TEMPLATE = Path(__file__).parents[1] / "template"
+Signals = Literal["discrete", "continuous"]
 
 
-def write_plugin(name: str, folder: Path | None = None) -> Path:
+def write_plugin(name: str, folder: Path | None = None, *, signals: Signals = "discrete") -> Path:
     """Write the package of a plugin called `name` to `folder` (`./unembed_NAME`), which must not hold anything yet.
 
+    Its `signals` are rows of symbols ("discrete"), or windows of real numbers, as of audio or sensors ("continuous").
     Returns the folder. Raises InputError for a name that can't be a module's or that an installed plugin has, and
     MissingExtraError without the extra `kit`.
     """
@@ -37,7 +40,9 @@ def write_plugin(name: str, folder: Path | None = None) -> Path:
     except OSError as error:
         raise InputError(f"{brief(folder)} can't be a folder: {error.strerror}; name another with --out") from error
     try:
-        run_copy(str(TEMPLATE), folder, data={"name": name}, defaults=True, quiet=True)
+        for part in ("project", signals):
+            data = {"name": name, "signals": signals, "part": part}
+            run_copy(str(TEMPLATE), folder, data=data, defaults=True, overwrite=True, quiet=True)
     except OSError as error:
         raise OutputError(f"can't write {brief(folder)}: {error.strerror}") from error
     return folder

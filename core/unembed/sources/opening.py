@@ -31,21 +31,26 @@ def open_source(
 ) -> Source:
     """Open a file, folder, database or server URL that holds vectors; nothing is ever written to it.
 
-    The kind is told from the first bytes, the ending or the folder's contents; `KIND:PLACE` names it (`chroma:./db`,
-    `qdrant:http://localhost:6333`). `column` is the array, column, tensor or field of the vectors, `collection` the
-    collection, table, group or index; `width` chooses among columns that differ in it. With `deleted` records that
-    were deleted but whose vectors are still there are read too, and marked. Without `payloads` only ids and vectors
-    are read. A bad row is skipped and counted; with `strict` it raises InputError, which names it. Codes of eight
-    bits, packed signs and padding beyond `width` are undone, and `notes` say so, unless `undo` is false; `ranges`
+    The kind of `place` is told from its first bytes, its ending or what a folder holds; `KIND:PLACE` names it
+    (`chroma:./db`, `qdrant:http://localhost:6333`). `column` is the array, column, tensor or field of the vectors,
+    `collection` the collection, table, group or index; `width` chooses among columns that differ in it. With `deleted`
+    records that were deleted but whose vectors are still there are read too, and marked. Without `payloads` only ids
+    and vectors are read. A bad row is skipped and counted; with `strict` it raises InputError, which names it. Codes of
+    eight bits, packed signs and padding beyond `width` are undone, and `notes` say so, unless `undo` is false; `ranges`
     `[2, D]`, lowest and highest of each dimension, turn codes of such ranges back into numbers.
 
     Raises InputError for what can't be read and MissingExtraError where a store's library isn't installed.
 
-    ```python
-    source = unembed.open_source("records.parquet")
-    for batch in source.batches(size=1024):
-        print(batch.ids, batch.vectors.shape, batch.deleted)
-    ```
+    Examples:
+        >>> import numpy as np
+        >>> import unembed
+        >>> np.save("vectors.npy", np.random.default_rng(0).normal(size=(5, 384)).astype("float32"))
+        >>> source = unembed.open_source("vectors.npy")
+        >>> for batch in source.batches(size=2):
+        ...     print(batch.ids, batch.vectors.shape)
+        ['0', '1'] (2, 384)
+        ['2', '3'] (2, 384)
+        ['4'] (1, 384)
     """
     where = os.fspath(place)
     request = SourceRequest(column, collection, width, deleted, payloads)

@@ -7,10 +7,18 @@ from unembed.errors import InputError
 __all__ = ["read_passages"]
 
 
-def read_passages(path: Path, *, column: str | None = None) -> list[str]:
-    """The passages of a `.txt` (one a line, blank lines skipped) or `.parquet` file; raises InputError.
+def read_passages(path: str | Path, *, column: str | None = None) -> list[str]:
+    """Read texts from the file `path`: a `.txt`, one a line, blank lines skipped, or a column of a `.parquet`.
 
-    Of a parquet file `column` is read, `text` unless named.
+    `column` is that of a Parquet file, `text` unless named. Raises InputError for a file that isn't there, holds none
+    or is of another kind.
+
+    Examples:
+        >>> import unembed
+        >>> with open("texts.txt", "w") as file:
+        ...     _ = file.write("meet me at noon\\n\\ncall me back\\n")
+        >>> unembed.read_passages("texts.txt")
+        ['meet me at noon', 'call me back']
     """
     path = Path(path)
     column = "text" if column is None else column

@@ -17,6 +17,14 @@ def read_vectors(path: str | Path, column: str | None = None, *, name: str | Non
     `column` (or `name`) says which array, column, tensor or field to take; without it the only one that can be
     meant, or else one called `embedding` or `vector`. A single vector `[D]` counts as one row. Raises InputError,
     also for the first row that holds no vector, NaN or only zeros: rows of the array are rows of the source.
+    `path` is that of a file or folder, or a server's URL.
+
+    Examples:
+        >>> import numpy as np
+        >>> import unembed
+        >>> np.save("vectors.npy", np.ones((5, 384), "float32"))
+        >>> unembed.read_vectors("vectors.npy").shape
+        (5, 384)
     """
     source = open_source(
         path, column if column is not None else name, deleted=False, payloads=False, strict=True, undo=False

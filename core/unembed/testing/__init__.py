@@ -32,6 +32,11 @@ def check_inverter(inverter: Inverter, objects: Sequence[Any] | None = None, *, 
 
     `known_failures` maps a check's name to the reason why it may fail, and then it must. Raises AssertionError with
     a line for each failure, which starts with the name of the check.
+
+    Examples:
+        >>> from unembed.testing import check_inverter
+        >>> from unembed.testing.toy import toy_inverter
+        >>> check_inverter(toy_inverter(), ["cafe", "bead", "headache"])
     """
     _inverter_suite(lambda: inverter, objects).require(known_failures)
 
@@ -41,21 +46,47 @@ def inverter_checks(
 ) -> "pytest.MarkDecorator":
     """Parametrize a pytest test over the checks of an inverter, as its argument `check`, to be called with nothing.
 
-    `make` builds the inverter once, when the first check runs. A known failure is a strict xfail.
+    `make` builds the inverter once, when the first check runs; `objects` are two or more distinct ones to check it on,
+    its codec's probes if none. Each check of `known_failures`, which maps its name to a reason, is a strict xfail.
+
+    Examples:
+        >>> from unembed.testing import inverter_checks
+        >>> from unembed.testing.toy import toy_inverter
+        >>> @inverter_checks(toy_inverter, objects=["cafe", "bead", "headache"])
+        ... def test_conformance(check):
+        ...     check()
     """
     return _inverter_suite(make, objects).parametrize(known_failures)
 
 
 def training_checks(config: Path, *, known_failures: Known = None) -> "pytest.MarkDecorator":
-    """Parametrize a pytest test over the checks of what the TOML file `config` trains, as its argument `check`."""
+    """Parametrize a pytest test over the checks of what the TOML file `config` trains, as its argument `check`.
+
+    The recipe is built on the CPU when the first check runs; nothing is trained. `known_failures` are those of
+    `inverter_checks`.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from unembed.testing import training_checks
+        >>> @training_checks(Path("train.toml"))
+        ... def test_training_conforms(check):
+        ...     check()
+    """
     return Suite(TRAINING, lambda: (_training(config),)).parametrize(known_failures)
 
 
 def check_plugin(name: str, *, config: Path | None = None) -> dict[str, list[Outcome]]:
-    """Run every check on the plugin of that name and on all that it offers; what came of them, by subject.
+    """Run every check on the plugin called `name` and on all that it offers; what came of them, by subject.
 
     Its inverters are checked on their codec's probes. With the `config` of a training its recipe is checked, and the
     inverter that it would train as it is at the start. Raises UnknownNameError, or ConfigError for a wrong config.
+
+    Examples:
+        >>> from unembed.testing import check_plugin
+        >>> for outcome in check_plugin("stores")["plugin stores"][:2]:
+        ...     print(outcome.check, outcome.status)
+        plugin_loads passed
+        plugin_offers_something passed
     """
     from unembed.registry.discovery import plugin
     from unembed.registry.opening import load

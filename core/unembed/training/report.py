@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from unembed.errors import OutputError
+from unembed.errors import OutputError, brief
 
 __all__ = ["Report", "peak_tflops"]
 
@@ -71,4 +71,4 @@ def _wait(device: torch.device) -> None:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else brief(value)

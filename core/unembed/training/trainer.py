@@ -18,6 +18,7 @@ from torch import Tensor
 
 from unembed.checkpoints.manifest import read_manifest
 from unembed.errors import CheckpointError, InputError, TrainingError
+from unembed.threads import fitting_threads
 from unembed.training.config import TrainConfig
 from unembed.training.optimizer import optimizer, rate_at
 from unembed.training.output import Output
@@ -78,6 +79,10 @@ class Trainer:
 
     def run(self, on_event: OnEvent | None = None) -> None:
         """Train until all steps are done or the time is up, and save. `on_event` gets scalars, samples and saves."""
+        with fitting_threads(self.recipe.network, self.recipe.embedder):
+            self._run(on_event)
+
+    def _run(self, on_event: OnEvent | None) -> None:
         config, began = self.config, time.monotonic()
         self.on_event = on_event or _ignore
         if config.compile:

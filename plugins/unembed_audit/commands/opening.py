@@ -13,6 +13,7 @@ from unembed_audit.identify.groups import belonging
 from unembed_audit.identify.identifying import Embed, Identification, identify
 from unembed_audit.identify.signatures import Vectors, read_signatures, unit
 from unembed_audit.pipeline.sampling import Belongs, Census, draw
+from unembed_audit.plugin import LIBRARIES
 
 if TYPE_CHECKING:
     from unembed import Inverter
@@ -30,7 +31,6 @@ __all__ = [
     "who_made",
 ]
 
-LIBRARIES = ("jinja2", "markupsafe", "phonenumbers", "pygal", "stdnum")
 LOOKED_AT = 512  # vectors of each collection by which an embedder is identified
 
 

@@ -57,7 +57,10 @@ class TaggerNetwork(nn.Module):
         """The network on all-MiniLM-L6-v2, its head untrained."""
         from transformers import AutoModel
 
-        return cls(AutoModel.from_pretrained(folder), tuned=tuned)
+        from unembed_text.sources.foreign_tokenizers import without_bars
+
+        with without_bars():
+            return cls(AutoModel.from_pretrained(folder), tuned=tuned)
 
     def changed(self) -> dict[str, nn.Parameter]:
         """The parameters that training changes, by name: those of the last layers and of the head."""

@@ -35,9 +35,9 @@ class TransformerEmbedder(LocalEmbedder):
 
         tokenizer = read_tokenizer(source)
         try:
-            config = AutoConfig.from_pretrained(source)
-            kind = AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
             with without_bars():
+                config = AutoConfig.from_pretrained(source)
+                kind = AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
                 model = kind.from_pretrained(source, dtype=torch.float32)
         except (OSError, ValueError) as error:
             raise InputError(f"can't load the transformers model {source!r}: {first_line(error)}") from error

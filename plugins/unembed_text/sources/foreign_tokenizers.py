@@ -18,7 +18,8 @@ def read_tokenizer(source: str) -> Any:
         raise MissingExtraError("text embedders need an extra: pip install 'unembed[text]'") from error
     reach_hub(source)
     try:
-        return AutoTokenizer.from_pretrained(source)
+        with without_bars():
+            return AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise InputError(f"can't load the tokenizer of {source!r}: {first_line(error)}") from error
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from unembed.errors import CheckpointError, InputError, MissingExtraError, brief
+from unembed.registry.hub import quiet_hub
 
 __all__ = ["fetch", "reach_hub", "read_config", "read_weights"]
 
@@ -35,7 +36,8 @@ def fetch(source: str, what: str) -> Path:
         raise MissingExtraError("reading from the hub needs an extra: pip install 'unembed[text]'") from error
     reach_hub(source)
     try:
-        return Path(snapshot_download(source, allow_patterns=WANTED))
+        with quiet_hub():
+            return Path(snapshot_download(source, allow_patterns=WANTED))
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise InputError(
             f"{what}: can't get {source!r} from the hub ({type(error).__name__}); name a folder with its config.json "

@@ -175,6 +175,27 @@ def test_plugins_lists_what_is_installed(run) -> None:
     assert "minilm" in out and "toy" in out
 
 
+def test_plugins_marks_what_isnt_installed(run, monkeypatch) -> None:
+    from unembed.registry import lazy
+
+    there = lazy._installed
+    monkeypatch.setattr(lazy, "_installed", lambda name: name not in ("onnxruntime", "transformers") and there(name))
+    rows = {row["name"]: row for row in map(json.loads, run("plugins", "--json")[1].splitlines())}
+    missing = {spec["name"]: spec["missing"] for kind in ("inverters", "embedders") for spec in rows["text"][kind]}
+    assert missing["minilm"] == missing["st"] == "texts need an extra: pip install 'unembed[text]'"
+    assert missing["onnx"] == "ONNX graphs need an extra: pip install 'unembed[onnx]'"
+    assert rows["toy"]["inverters"][0]["missing"] is None and missing["openai"] is None
+    lines = [line.split() for line in run("plugins")[1].splitlines()]
+    assert next(line for line in lines if line[1:2] == ["hf"])[-1] == "'unembed[text]']"
+    assert next(line for line in lines if line[1:2] == ["toy"])[-1] != "'unembed[text]']"
+
+
+def test_plugins_imports_nothing_heavy() -> None:
+    code = "import sys; from unembed import cli; cli._run(['plugins']); print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "False"
+
+
 def bad(*arguments, code=2, says):
     return pytest.param(arguments, code, says, id=says)
 

@@ -30,6 +30,18 @@ def test_evaluate_takes_objects_as_well_as_signals() -> None:
     assert a.metrics == b.metrics and a.references == given
 
 
+def test_evaluate_takes_the_path_of_a_file_of_objects(tmp_path) -> None:
+    inverter, given = toy_inverter(), words(9, seed=3)
+    (tmp_path / "words.txt").write_text("\n".join(given))
+    whole = evaluate(inverter, given, effort="low", steps=2)
+    for path in (tmp_path / "words.txt", str(tmp_path / "words.txt")):
+        assert evaluate(inverter, path, effort="low", steps=2).metrics == whole.metrics
+    for text in ("cafe", "x" * 5000, "a\0b"):
+        with pytest.raises(InputError, match="takes the path of a file of inputs, or a list of inputs") as caught:
+            evaluate(inverter, text)
+        assert len(str(caught.value)) < 250
+
+
 def test_a_single_query_is_counted_once() -> None:
     inverter = toy_inverter()
     inverter.hypothesizer._hypothesize = lambda target, count, generator: torch.tensor([1, 0, 2, 0, 0, 0, 0, 0]).expand(

@@ -12,6 +12,7 @@ import pytest
 from unembed.errors import CheckpointError, EmbedderMismatchError, InputError, PluginError, UnknownNameError
 from unembed.registry import discovery, opening
 from unembed.registry.hooks import hookimpl
+from unembed.registry.specs import Method
 from unembed.testing.toy import ToyEmbedder, toy_inverter, words
 from unembed.training import train
 
@@ -84,6 +85,39 @@ def test_a_plugin_that_fails_at_import_breaks_nothing_else(install) -> None:
 def test_load_a_checkpoint_folder(toy_plugin, checkpoint) -> None:
     inverter = opening.load(str(checkpoint), device="cpu")
     assert inverter.invert(inverter.embed(["cafe"]), steps=1).objects
+
+
+@pytest.mark.parametrize("given", [3, toy_inverter, [1.0], ToyEmbedder])
+def test_what_is_no_embedder_is_refused_in_a_line(given, toy_plugin, checkpoint) -> None:
+    with pytest.raises(InputError, match="takes the name of an embedder, or an `Embedder` of its toy signals; got"):
+        opening.load(checkpoint, device="cpu", embedder=given)
+
+
+def test_a_checkpoint_of_other_sizes_is_our_error_whatever_the_plugin_checks(
+    toy_plugin, install, checkpoint, tmp_path, monkeypatch
+) -> None:
+    import torch
+
+    def careless(folder, manifest, device, embedder):
+        network = torch.nn.Sequential(torch.nn.Linear(5, 3))
+        network.load_state_dict({"0.weight": torch.zeros(4, 5), "0.bias": torch.zeros(3)})
+
+    def wrong(folder, manifest, device, embedder):
+        raise RuntimeError("another matter")
+
+    methods = [Method(open.__name__, "toy", "one that checks nothing", open) for open in (careless, wrong)]
+    point = module(monkeypatch, "others", register_methods=hookimpl(lambda: methods))
+    install(EntryPoint("toy", "unembed.testing.toy", "unembed"), point)
+    for method in methods:
+        shutil.copytree(checkpoint, tmp_path / method.name)
+        manifest = json.loads((checkpoint / "manifest.json").read_text()) | {"method": method.name}
+        (tmp_path / method.name / "manifest.json").write_text(json.dumps(manifest))
+    told = r"don't fit the network that method 'careless' builds now \(size mismatch for 0.weight: .*train anew"
+    with pytest.raises(CheckpointError, match=told) as caught:
+        opening.load(tmp_path / "careless", device="cpu")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(RuntimeError, match="another matter"):
+        opening.load(tmp_path / "wrong", device="cpu")
 
 
 @pytest.mark.parametrize("kind", [str, Path])

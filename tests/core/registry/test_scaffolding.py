@@ -9,22 +9,46 @@ from unembed import cli
 from unembed.errors import InputError, MissingExtraError
 from unembed.registry.scaffolding import write_plugin
 
+# Runs commands in one process: each new one would take seconds to import torch.
+COMMANDS = """
+import json, sys
+from unembed import cli
+
+for words in json.loads(sys.argv[1]):
+    code = cli._run(words)
+    assert code == 0, words
+"""
+
 
 @pytest.mark.slow
-def test_a_new_plugin_works_as_generated(environment, tmp_path) -> None:
-    folder = write_plugin("two_words", tmp_path / "made")
+@pytest.mark.parametrize("signals", ["discrete", "continuous"])
+def test_a_new_plugin_works_as_generated(signals, environment, tmp_path) -> None:
+    folder = write_plugin("my_signal", tmp_path / "made", signals=signals)
     environment.install(folder)
-    rows = [json.loads(line) for line in environment.unembed("plugins", "--json").splitlines()]
-    (found,) = (row for row in rows if row["name"] == "two_words")
-    assert found["error"] is None and found["package"] == "unembed_two_words"
-    environment.unembed("train", "train.toml", cwd=folder)
-    logged = [json.loads(line) for line in (folder / "runs/two_words/log.jsonl").read_text().splitlines()]
-    last = [row for row in logged if "digits/exact@0" in row][-1]
-    assert last["digits/exact@1"] > last["digits/exact@0"] and logged[-1]["step"] == 1500
-    checkpoint = "runs/two_words/checkpoint"
-    out = environment.unembed("invert", "314159", "271828", "--inverter", checkpoint, "--json", cwd=folder)
-    assert all(json.loads(line)["similarity"] > 0.9 for line in out.splitlines())
-    assert "0 failed" in environment.unembed("check", "two_words", "--config", "train.toml", cwd=folder)
+    new = "import numpy, unembed_my_signal.data as d; numpy.save('new.npy', numpy.array(d.held_out(40)))"
+    environment.run("-c", new, cwd=folder)
+    checkpoint = "runs/my_signal/checkpoint"
+    inputs = ["314159", "271828"] if signals == "discrete" else ["new.npy"]
+    (folder / "new.txt").write_text("314159\n271828\n141421\n")
+    data = "new.txt" if signals == "discrete" else "new.npy"
+    commands = [
+        ["plugins", "--json"],
+        ["train", "train.toml"],
+        ["evaluate", "--data", data, "--inverter", checkpoint, "--effort", "low", "--json"],
+        ["new-plugin", "another"],
+    ]
+    if signals == "discrete":
+        commands.append(["invert", *inputs, "--inverter", checkpoint, "--json"])
+    out = environment.run("-c", COMMANDS, json.dumps(commands), cwd=folder)
+    rows = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    (found,) = (row for row in rows if row.get("name") == "my_signal")
+    assert found["error"] is None and found["package"] == "unembed_my_signal"
+    (measured,) = (row for row in rows if "ci" in row)
+    assert measured["similarity"] > 0.9
+    assert [row["similarity"] > 0.9 for row in rows if "reconstruction" in row] == [True] * (signals == "discrete") * 2
+    logged = [json.loads(line) for line in (folder / "runs/my_signal/log.jsonl").read_text().splitlines()]
+    last = [row for row in logged if "held-out/similarity@0" in row][-1]
+    assert last["held-out/similarity@1"] > last["held-out/similarity@0"] and logged[-1]["step"] == 1500
     assert " passed" in environment.run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder)
 
 

@@ -16,8 +16,7 @@ from unembed.inversion.inverter import Inverter
 from unembed_text.codecs.wordpiece import TextCodec
 from unembed_text.decoder.convert import migrate_names, store_weights
 from unembed_text.decoder.decoder import Special
-from unembed_text.embedders.base import TextAdapter
-from unembed_text.embedders.given import text_embedder
+from unembed_text.embedders.given import black_box, text_embedder
 from unembed_text.embedders.local import LocalEmbedder
 from unembed_text.methods.closed.network import InversionNetwork
 from unembed_text.methods.closed.proposers import NetworkCorrector, NetworkEditor, NetworkHypothesizer
@@ -105,7 +104,7 @@ def save_network(
 
 
 def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device, embedder: Any = None) -> Inverter:
-    """Build the inverter of a text checkpoint; `embedder` is another way to its model, which is asked by text."""
+    """Build the inverter of a text checkpoint; `embedder` is another way to its model: see `black_box`."""
     shape = network_config(ClosedShape, manifest, folder)
     tensors = migrate_names(load_checkpoint(folder, manifest)[1])
     check_fit(lambda: build_network(manifest.config), tensors, folder, aliases=_LATER.__contains__)
@@ -119,7 +118,7 @@ def open_checkpoint(folder: Path, manifest: Manifest, device: torch.device, embe
         raise CheckpointError(f"{folder}: embedder {name!r} has no tokens to write here; its method should be vec2text")
     inverter = build_inverter(manifest.name, network, own, shape.length)
     if embedder is not None:
-        inverter.embedder = TextAdapter(text_embedder(embedder, device, own.dimension), inverter.codec.decode)
+        inverter.embedder = black_box(embedder, device, own.dimension, inverter.codec.decode)
     return inverter
 
 

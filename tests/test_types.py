@@ -1,0 +1,37 @@
+"""The types reach whoever installs the package."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+STRANGER = """
+import unembed
+
+inverter = unembed.load("minilm")
+result = inverter.invert([[0.0]], effort="low", steps=2)
+reveal_type(result.confidence)
+reveal_type(result.rows())
+unembed.evaluate(inverter, ["text"], effort=3)
+"""
+
+
+def test_every_package_says_that_it_has_types() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["packages"]
+    assert not [package for package in wheel["packages"] if not (ROOT / package / "py.typed").is_file()]
+
+
+@pytest.mark.slow
+def test_a_strangers_mypy_sees_them(tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(STRANGER)
+    check = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(tmp_path), "mine.py"]
+    found = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True)
+    assert found.stdout.count('"torch._tensor.Tensor | None"') == 1, found.stdout
+    assert 'Revealed type is "builtins.list[builtins.dict[builtins.str, Any]]"' in found.stdout
+    assert 'mine.py:8: error: Argument "effort" to "evaluate" has incompatible type "int"' in found.stdout
+    assert "Found 1 error in 1 file" in found.stdout
