@@ -23,7 +23,8 @@ def test_a_new_plugin_works_as_generated(environment, tmp_path) -> None:
     assert last["digits/exact@1"] > last["digits/exact@0"] and logged[-1]["step"] == 1500
     checkpoint = "runs/two_words/checkpoint"
     out = environment.unembed("invert", "314159", "271828", "--inverter", checkpoint, "--json", cwd=folder)
-    assert all(json.loads(line)["similarity"] > 0.9 for line in out.splitlines())
+    found = [json.loads(line)["similarity"] for line in out.splitlines()]
+    assert len(found) == 2 and min(found) > 0.9
     assert "0 failed" in environment.unembed("check", "two_words", "--config", "train.toml", cwd=folder)
     assert " passed" in environment.run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder)
 
