@@ -9,7 +9,7 @@ from unembed_memos.language import WORDS
 
 __all__ = ["DIMENSION", "EchoEmbedder", "by_name"]
 
-DIMENSION = 128
+DIMENSION = 32
 
 
 class EchoEmbedder(unembed.Embedder):
@@ -25,7 +25,7 @@ class EchoEmbedder(unembed.Embedder):
         self._recurrence = (0.9 * rotation).to(self.device)
         self._words = torch.randn(len(WORDS) + 1, DIMENSION, generator=draw).to(self.device)
 
-    def _embed(self, signals: Tensor) -> Tensor:  # [N, 12] → [N, 128]
+    def _embed(self, signals: Tensor) -> Tensor:  # [N, 12] → [N, 32]
         state = total = self._words.new_zeros(len(signals), DIMENSION)
         for words in signals.T:
             there = (words > 0)[:, None]
