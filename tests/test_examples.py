@@ -9,8 +9,10 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
+import torch
 
 import unembed
+from unembed.registry import discovery
 from unembed.testing import check_inverter, check_plugin
 from unembed.training import train
 
@@ -47,16 +49,24 @@ SMALL = ["steps=120", "round_steps=40", "guess_steps=40", "warmup=10", "save_eve
 SMALL += ["recipe.hidden=128", "recipe.layers=1", "recipe.batch=64", "device=cpu"]
 
 
-@pytest.fixture
-def memos(install, monkeypatch) -> None:
-    monkeypatch.syspath_prepend(MEMOS)
-    install(EntryPoint("memos", "unembed_memos.plugin", "unembed"))
+@pytest.fixture(scope="module")
+def memos():
+    """The package, installed for these tests; networks so small wait for a second thread."""
+    point, threads = EntryPoint("memos", "unembed_memos.plugin", "unembed"), torch.get_num_threads()
+    others = [one for one in discovery.entry_points(group=discovery.GROUP) if one.name != "memos"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(MEMOS)
+        patch.setattr(discovery, "entry_points", lambda group: (*others, point))
+        torch.set_num_threads(1)
+        yield
+    torch.set_num_threads(threads)
 
 
-@pytest.fixture
-def trained(memos, tmp_path) -> unembed.Inverter:
-    train(MEMOS / "train.toml", overrides=[*SMALL, f'output="{tmp_path / "run"}"'])
-    return unembed.load(tmp_path / "run" / "checkpoint", device="cpu", self_test=True)
+@pytest.fixture(scope="module")
+def trained(memos, tmp_path_factory) -> unembed.Inverter:
+    folder = tmp_path_factory.mktemp("memos") / "run"
+    train(MEMOS / "train.toml", overrides=[*SMALL, f'output="{folder}"'])
+    return unembed.load(folder / "checkpoint", device="cpu", self_test=True)
 
 
 def test_a_small_training_on_memos_learns_and_correction_helps(trained) -> None:
@@ -96,5 +106,5 @@ def test_the_plot_of_similarity_by_step_is_drawn(tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
     curves = [line.split(": ")[1].split() for line in done.stdout.splitlines() if " tokens: " in line]
-    assert len(curves) == 12 and sum(curve[-1] == "1.000" for curve in curves) >= 8
+    assert len(curves) == 8 and sum(curve[-1] == "1.000" for curve in curves) >= 5
     assert all(float(a) <= float(b) for curve in curves for a, b in pairwise(curve))

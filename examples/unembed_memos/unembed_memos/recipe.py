@@ -20,9 +20,9 @@ __all__ = ["MemoRecipe", "build", "memos", "open_checkpoint"]
 class Options(unembed.Config):
     """The `[recipe]` table of a training config; `device` and `seed` come from the trainer."""
 
-    hidden: int = 512
+    hidden: int = 256
     layers: int = 2
-    batch: int = 256
+    batch: int = 128
     device: str
     seed: int
 
