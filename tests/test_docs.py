@@ -196,7 +196,8 @@ def site(folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_not_with_a_broken_link(tmp_path) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    for name in ("mkdocs.yml", "CHANGELOG.md"):
+        shutil.copy(ROOT / name, tmp_path)
     for room in ("core", "plugins"):
         (tmp_path / room).symlink_to(ROOT / room)
     done = site(tmp_path, SITE_REPOSITORY="https://example.org/unembed")
