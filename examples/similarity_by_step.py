@@ -21,7 +21,8 @@ TEXTS = [
     "the committee rejected the proposal because the budget was too small",
     "our flight was cancelled because of the snow, so we took the night train to vienna",
     "emily, aged 9, had a mild reaction to peanuts at school lunch and was sent home at one o'clock",
-    "mr. okafor of halewood logistics owes 4,250 dollars since march, otherwise the matter goes to our lawyers in ghent",
+    "mr. okafor of halewood logistics owes 4,250 dollars since march, "
+    "otherwise the matter goes to our lawyers in ghent",
     "the board will decide next week whether the factory in ghent is sold or closed before the winter",
 ]
 
