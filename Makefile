@@ -45,7 +45,7 @@ test: lint
 docs: $(VENV)/.dev
 	@echo "== writing the generated pages of the docs, then the site to build/site"
 	$(BIN)/python docs/generate.py
-	$(BIN)/python -m zensical build --strict --clean -f mkdocs.yml
+	$(BIN)/python docs/build.py
 
 bench: $(VENV)/.dev
 	@echo "== timing; nothing here passes or fails"

@@ -24,7 +24,7 @@ def cli_page() -> str:
     top = click.Context(root, info_name="unembed")
     names = root.list_commands(top)
     for name, command in [("", root), *((name, root.get_command(top, name)) for name in names)]:
-        context = click.Context(command, info_name=f"unembed {name}".strip(), terminal_width=100)
+        context = click.Context(command, info_name=f"unembed {name}".strip(), terminal_width=80)
         parts.append(f"## `{context.info_name}`\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)
 

@@ -1,22 +1,29 @@
 """Every Python block of the docs runs, every command parses, and the generated pages are current."""
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 import pytest
 
+import unembed
 from unembed.cli import root
 from unembed.testing.checks import INVERTER, PLUGIN, TRAINING
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SITE = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", *SITE]
 CARDS = sorted(ROOT.glob("plugins/*/weights/**/README.md"))
+EXAMPLES = sorted((ROOT / "examples").rglob("README.md"))
+OUTSIDE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *CARDS, *EXAMPLES]  # pages that the site's builder doesn't see
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -57,9 +64,42 @@ def test_the_commands_of_a_page_parse(page, line) -> None:
     command.make_context(words[0], words[1:])
 
 
+PROGRAMS = {
+    word
+    for page in [*PAGES, *OUTSIDE]
+    for block in blocks(page, "console")
+    for line in block.replace("\\\n", " ").splitlines()
+    for found in re.findall(r"^\$ python (\S+\.py|-m \S+)|(?<= )(examples/\S+\.toml)", line)
+    for word in found
+    if word
+}
+
+
+@pytest.mark.parametrize("program", sorted(PROGRAMS))
+def test_a_program_that_a_page_runs_is_there(program) -> None:
+    if program.startswith("-m "):
+        assert find_spec(program.removeprefix("-m ")) is not None
+    else:
+        assert (ROOT / program).is_file() or list(ROOT.glob(f"examples/*/{program}"))
+
+
 def test_there_are_commands_and_python_to_check() -> None:
-    assert len(COMMANDS) >= 30
+    assert len(COMMANDS) >= 30 and len(PROGRAMS) >= 10
+    assert len(SITE) >= 20 and len(CARDS) >= 4 and len(EXAMPLES) >= 2
     assert sum(len(blocks(page, "python")) for page in PAGES) >= 12
+    indented = [page for page in PAGES if re.search(r"^ +```python", page.read_text("utf-8"), re.MULTILINE)]
+    assert not indented, "blocks in lists don't run"
+    assert sum(len(list(links(page))) for page in OUTSIDE) >= 20
+
+
+GUIDES = [page for page in PAGES if not {"lab", "models"} & set(page.parts) and page.name != "cli.md"]
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_code_fits_the_width_of_a_page(page) -> None:
+    commands = [line for block in blocks(page, "console") for line in block.splitlines() if line.startswith("$")]
+    python = [] if page.name == "tutorial.md" else [line for b in blocks(page, "python") for line in b.splitlines()]
+    assert not [line for line in [*commands, *python] if len(line) > 84]
 
 
 def test_the_generated_pages_are_current() -> None:
@@ -67,11 +107,26 @@ def test_the_generated_pages_are_current() -> None:
     assert found.returncode == 0, found.stdout
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_pages_lead_somewhere(page) -> None:
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+def links(page: Path) -> Iterator[tuple[Path, str]]:
+    """The files that a page links to, each with the heading it names or ""."""
+    for target, heading in re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
-            assert (page.parent / target).exists(), target
+            yield (page.parent / target if target else page), heading
+
+
+def headings(page: Path) -> set[str]:
+    """What links can name in a page."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
+
+
+@pytest.mark.parametrize("page", [*SITE, *OUTSIDE], ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page) -> None:
+    """Those of the site too, whose builder also looks at headings that are made by included pages."""
+    for target, heading in links(page):
+        assert target.exists(), target
+        if heading and page in OUTSIDE:
+            assert heading in headings(target), f"{target}#{heading}"
 
 
 @pytest.mark.slow
@@ -119,30 +174,34 @@ def follow(environment, words: list[str], folder: Path) -> str:
 
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    pages = [str(page.relative_to(ROOT / "docs")) for page in PAGES[1:]]
+    pages = [str(page.relative_to(ROOT / "docs")) for page in SITE]
     assert not [page for page in pages if not re.search(rf"[:-] {re.escape(page)}$", navigation, flags=re.MULTILINE)]
 
 
-def test_only_the_lab_needs_data_that_nobody_has() -> None:
+def test_only_the_lab_needs_data_that_nobody_has_or_names_commits() -> None:
     lab = ROOT / "docs/lab"
-    pages = [page for page in [*PAGES, *CARDS] if lab not in page.parents]
-    assert not [page for page in pages if "../shared" in page.read_text(encoding="utf-8")]
-    assert not [page for page in pages if re.search(r"git checkout|[Cc]ommits? `", page.read_text(encoding="utf-8"))]
+    pages = [page for page in [*SITE, *OUTSIDE] if lab not in page.parents]
+    texts = {page: page.read_text(encoding="utf-8") for page in [*pages, *ROOT.glob("examples/*.*")]}
+    assert not [page for page, text in texts.items() if "../shared" in text]
+    commit = r"git checkout|[Cc]ommits? `|\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*[0-9])[0-9a-f]{7,40}\b"
+    assert not [(page, found) for page in pages if (found := re.findall(commit, texts[page]))]
+    assert re.search(commit, "as of 4c4296f")
 
 
-def site(folder: Path) -> subprocess.CompletedProcess[str]:
+def site(folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
     """Build the site of a copy of the docs, as `make docs` does."""
-    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean", "-f", "mkdocs.yml"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    command = [sys.executable, "docs/build.py"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ, **more})
 
 
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_not_with_a_broken_link(tmp_path) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    for name in ("mkdocs.yml", "CHANGELOG.md"):
+        shutil.copy(ROOT / name, tmp_path)
     for room in ("core", "plugins"):
         (tmp_path / room).symlink_to(ROOT / room)
-    done = site(tmp_path)
+    done = site(tmp_path, SITE_REPOSITORY="https://example.org/unembed")
     assert done.returncode == 0 and "No issues found" in done.stdout + done.stderr, done.stdout + done.stderr
     built = tmp_path / "build/site"
     for page, names in {
@@ -152,7 +211,19 @@ def test_the_site_builds_without_a_warning_and_not_with_a_broken_link(tmp_path) 
     }.items():
         text = (built / page / "index.html").read_text(encoding="utf-8")
         assert not [name for name in names if f'id="{name}"' not in text], page
-    for broken in ("[a page](nowhere.md)", "[a heading](index.md#nowhere)", "[outside](../README.md)"):
-        page = tmp_path / "docs/glossary.md"
-        page.write_text(f"{(ROOT / 'docs/glossary.md').read_text(encoding='utf-8')}\n{broken}\n", encoding="utf-8")
-        assert site(tmp_path).returncode != 0, broken
+    start = (built / "index.html").read_text(encoding="utf-8")
+    assert f"unembed {unembed.__version__}" in start and 'href="https://example.org/unembed"' in start
+    assert "slate" in start and "site.css" in start and not list(built.rglob("*.py"))
+    page = tmp_path / "docs/glossary.md"
+    whole = page.read_text(encoding="utf-8")
+    for broken, told in {
+        "[a page](nowhere.md)": "page does not exist",
+        "[a heading](index.md#nowhere)": "anchor does not exist",
+        "[outside](../README.md)": "page does not exist",
+        "![a picture](pictures/none.png)": "pictures/none.png does not exist",
+    }.items():
+        page.write_text(f"{whole}\n{broken}\n", encoding="utf-8")
+        done = site(tmp_path)
+        assert done.returncode == 1 and told in done.stderr and "glossary.md" in done.stderr, broken
+    page.write_text(whole, encoding="utf-8")
+    assert site(tmp_path).returncode == 0  # it was the links

@@ -242,7 +242,7 @@ def test_the_key_comes_from_the_environment(serve, monkeypatch) -> None:
     fake = serve(qdrant)
     monkeypatch.setenv("QDRANT_API_KEY", "k-1")
     unembed.open_source(f"qdrant:{fake.url}")
-    assert all(headers.get("Api-Key", headers.get("api-key")) == "k-1" for _, _, headers in fake.asked)
+    assert {headers.get("Api-Key", headers.get("api-key")) for _, _, headers in fake.asked} == {"k-1"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from unembed.errors import MissingExtraError
 from unembed_audit.tagger.changing import Speller, corrupted, names_of, renamed, spellers
 from unembed_audit.tagger.examples import Example, Record, tagged
-from unembed_audit.tagger.labels import OUTSIDE, spans_of
+from unembed_audit.tagger.labels import OUTSIDE, mended, spans_of
 
 TEXT = "Mary Stone paid 40 dollars; call Mary Stone at 212-555-0187 about atenolol."
 RECORD = Record(TEXT, "x", ((0, 10, "name"), (16, 26, "amount"), (33, 43, "name"), (47, 59, "phone"), (66, 74, "drug")))
@@ -50,7 +50,7 @@ def test_corruption_keeps_words_with_their_tags_and_makes_spans_that_begin():
     for _ in range(200):
         found = corrupted(example, draw, share=0.2)
         assert len(found.words) == len(found.tags)
-        assert spans_of(found.tags) == spans_of(list(found.tags))
+        assert mended(list(found.tags)) == list(found.tags)
         letters = sorted(word for word in found.words if word.isalpha())
         spans = [w for w, t in zip(example.words, example.tags, strict=True) if t != OUTSIDE and w.isalpha()]
         assert all(word in letters for word in spans)

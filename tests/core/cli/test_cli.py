@@ -127,9 +127,11 @@ def test_an_effort_of_the_inverters_own_has_a_name(run, monkeypatch) -> None:
 
 def test_invert_steps_and_budget_are_kept(run) -> None:
     _, out, _ = run("invert", *words(4), "--inverter", "toy", "--json", "--steps", 0, "--beam", 2)
-    assert all(json.loads(line)["steps"] == 0 and json.loads(line)["queries"] <= 2 for line in out.splitlines())
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert len(rows) == 4 and all(row["steps"] == 0 and row["queries"] <= 2 for row in rows)
     _, out, _ = run("invert", *words(4), "--inverter", "toy", "--json", "--max-queries", 3)
-    assert all(json.loads(line)["queries"] <= 3 for line in out.splitlines())
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert len(rows) == 4 and all(row["queries"] <= 3 for row in rows)
 
 
 def test_invert_says_what_the_embedder_does_not_see(run) -> None:

@@ -228,6 +228,7 @@ def test_search_equals_the_literal_one(steps, beam, patience, budget, start, mov
         assert torch.allclose(found.embeddings[row], best[2])
         assert (found.steps[row].item(), found.queries[row].item()) == (spent, used)
         assert found.stopped[row] == reason
+        assert 0 < len(trace) <= len(found.trace)  # the batch goes on as long as its slowest target
         for step, (signal, queries) in zip(found.trace, trace, strict=False):
             assert step.signals[row].tolist() == signal
             assert step.queries[row].item() == queries
