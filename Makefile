@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
-.PHONY: demo test quick lint docs bench
+.PHONY: demo test quick lint docs dist licences reproduce bench
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -46,6 +46,21 @@ docs: $(VENV)/.dev
 	@echo "== writing the generated pages of the docs, then the site to build/site"
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/build.py
+
+dist: $(VENV)/.dev
+	@echo "== building the code's wheel and those of the weights, to dist"
+	$(BIN)/python tools/dist.py dist
+
+licences: $(VENV)/.dev
+	@echo "== writing docs/licences.md"
+	$(BIN)/python tools/licences.py
+
+# Texts per kind and length, and the effort of the search: whole, on a GPU, SAMPLES=75 EFFORT=max.
+SAMPLES ?= 8
+EFFORT ?= low
+reproduce: $(VENV)/.audit
+	@echo "== measuring how much of reproduce/texts comes back"
+	@$(BIN)/python reproduce/measure.py --samples $(SAMPLES) --effort $(EFFORT)
 
 bench: $(VENV)/.dev
 	@echo "== timing; nothing here passes or fails"

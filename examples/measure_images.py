@@ -1,6 +1,6 @@
 """An image inverter at several numbers of steps on held-out photographs, from one search, and a grid to look at.
 
-    python examples/measure_images.py --inverter clip-tiny --data data/tiny-imagenet/validation.parquet \
+    python examples/measure_images.py --inverter clip-tiny --data tiny-imagenet/validation.parquet \
         --samples 4040 --beam 3 --patience 20 --grid clip-tiny.jpg
 
 Prints what `unembed evaluate --json` does, a line for each number of steps. The grid's images are drawn at random.

@@ -1,7 +1,7 @@
 """A small CLIP from scratch: open_clip's towers and loss, captions from class names, one GPU and a few minutes.
 
     pip install 'unembed[image,train]'
-    python examples/train_clip_tiny.py --data data/tiny-imagenet --out runs/clip-tiny [--resume]
+    python examples/train_clip_tiny.py --data tiny-imagenet --out runs/clip-tiny [--resume]
 
 The data are parquet files `train*.parquet` and `validation.parquet`: columns `image` (file bytes), `label` and `name`.
 The folder `--out` opens as the black box `clip:FOLDER`; its zero-shot accuracy is printed as JSON at the end.

@@ -33,17 +33,17 @@ def toy_plugin(install) -> None:
 class Environment:
     """A virtual environment of its own, which borrows the libraries of this one: nothing heavy is installed twice."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, borrowed: list[str] = sys.path) -> None:
         venv.create(folder, with_pip=False)
         self.python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
         self.site = Path(self.run("-c", "import sys; print(sys.path[-1])").strip())
-        (self.site / "borrowed.pth").write_text("\n".join(path for path in sys.path if path and Path(path).is_dir()))
+        (self.site / "borrowed.pth").write_text("\n".join(path for path in borrowed if path and Path(path).is_dir()))
 
     def run(self, *words: object, cwd: Path | None = None, code: int = 0) -> str:
-        """Run this environment's Python and return what it printed; fails unless it exits with `code`."""
+        """Run this environment's Python and return what it printed, errors too where it fails as `code` says."""
         done = subprocess.run([self.python, "-P", *map(str, words)], capture_output=True, text=True, cwd=cwd)
         assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
+        return done.stdout + done.stderr if code else done.stdout
 
     def unembed(self, *words: object, cwd: Path | None = None, code: int = 0) -> str:
         """Run the command line."""
@@ -53,6 +53,12 @@ class Environment:
         """Install a package from its folder, as it would be from its own repository."""
         offline = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
         self.run("-m", "pip", "install", "--quiet", *offline, folder)
+
+
+@pytest.fixture(scope="session")
+def environment_of() -> type[Environment]:
+    """For modules that set one up once: `environment_of(folder, borrowed)`."""
+    return Environment
 
 
 @pytest.fixture

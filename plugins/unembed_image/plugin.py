@@ -6,6 +6,7 @@ from pathlib import Path
 from unembed.registry.hooks import hookimpl
 from unembed.registry.lazy import lazy
 from unembed.registry.specs import EmbedderSpec, InverterSpec, Method, Modality
+from unembed.registry.weights import find_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 # Name → summary, embedder, width of its vectors.
@@ -37,11 +38,9 @@ _lazy = partial(lazy, missing="images need an extra: pip install 'unembed[image]
 
 @hookimpl
 def register_inverters() -> list[InverterSpec]:
-    """Those of which an installation has the weights."""
     return [
-        InverterSpec(name, summary, None, partial(Path, WEIGHTS / name), embedder, dimension)
+        InverterSpec(name, summary, None, partial(find_weights, name, WEIGHTS), embedder, dimension)
         for name, (summary, embedder, dimension) in BUNDLED.items()
-        if (WEIGHTS / name).is_dir()
     ]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from unembed.registry.hooks import hookimpl
 from unembed.registry.lazy import lazy
 from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Method, Modality
+from unembed.registry.weights import find_weights
 from unembed_text.methods.vec2text.fetching import pair_folder
 from unembed_text.methods.vec2text.published import PAIRS
 
@@ -25,7 +26,7 @@ _api = partial(
 def register_inverters() -> list[InverterSpec]:
     summary = "texts of up to 32 tokens from all-MiniLM-L6-v2 vectors (384 wide)"
     return [
-        InverterSpec("minilm", summary, None, partial(Path, WEIGHTS / "minilm"), "minilm", 384),
+        InverterSpec("minilm", summary, None, partial(find_weights, "minilm", WEIGHTS), "minilm", 384),
         *(
             InverterSpec(pair.name, pair.summary, None, partial(pair_folder, pair), pair.embedder, pair.dimension)
             for pair in PAIRS

@@ -71,9 +71,9 @@ def test_an_inverter_of_probabilities_conforms() -> None:
 def test_a_bundled_inverter_is_found_by_name(trained, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(plugin, "WEIGHTS", tmp_path)
     shutil.copytree(trained, tmp_path / "effnet-probs")
-    specs = plugin.register_inverters()
-    assert [spec.name for spec in specs] == ["effnet-probs"] and specs[0].checkpoint() == tmp_path / "effnet-probs"
-    inverter = build(specs[0], torch.device("cpu"))
+    specs = {spec.name: spec for spec in plugin.register_inverters()}
+    assert list(specs) == list(plugin.BUNDLED) and specs["effnet-probs"].checkpoint() == tmp_path / "effnet-probs"
+    inverter = build(specs["effnet-probs"], torch.device("cpu"))
     vectors = inverter.embed(UNSEEN[:2])
     known = unembed.load(str(trained), device="cpu")
     a, b = (found.invert(vectors, steps=1, beam=2).similarity for found in (inverter, known))

@@ -96,7 +96,7 @@ def test_a_clip_cut_into_files_is_the_whole_one(clip_folder, tmp_path) -> None:
 
 def test_the_bundled_clip_is_found_by_name(clip_folder, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("unembed_image.embedders.models.WEIGHTS", tmp_path)
-    with pytest.raises(unembed.InputError, match="isn't part of this installation"):
+    with pytest.raises(unembed.MissingExtraError, match="pip install unembed-clip-tiny"):
         load("clip-tiny")
     shutil.copytree(clip_folder, tmp_path / "embedders/clip-tiny")
     box = load("clip-tiny")

@@ -92,12 +92,10 @@ def embed_with(name: str, device: str | None) -> Embed:
 
 
 def open_tagger(device: str | None) -> "Tag | None":
-    """The tagger, None where none is shipped or its encoder isn't installed."""
+    """The tagger, None where it or its encoder isn't installed."""
     from unembed.devices import choose_device
-    from unembed_audit.tagger.tagging import SHIPPED, Tagger
+    from unembed_audit.tagger.tagging import Tagger
 
-    if not SHIPPED.exists():
-        return None
     try:
         return Tagger.open(device=choose_device(device))
     except MissingExtraError:

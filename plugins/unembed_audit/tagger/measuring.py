@@ -14,7 +14,7 @@ from unembed_audit.findings.detect import detect_all
 from unembed_audit.invented import invented
 from unembed_audit.tagger.examples import Record, read_records
 from unembed_audit.tagger.scoring import score_spans
-from unembed_audit.tagger.tagging import SHIPPED, Tagger
+from unembed_audit.tagger.tagging import Tagger
 
 __all__ = ["main", "planted_records"]
 
@@ -53,7 +53,7 @@ def main(
     else:
         chosen = (one for one in read_records(records) if not kinds or one.source.rpartition("/")[2] in kinds)
         given = list(islice(chosen, count))
-    tag = Tagger.open(tagger or SHIPPED)
+    tag = Tagger.open(tagger)
     found = score_spans(given, tag if alone else lambda texts: detect_all(texts, tag=tag))
     if as_json:
         click.echo(json.dumps(found))

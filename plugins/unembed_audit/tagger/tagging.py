@@ -7,16 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unembed.registry.weights import find_weights
 from unembed_audit.findings.finding import Finding
 from unembed_audit.tagger.labels import OUTSIDE, TAGS, spans_of
 from unembed_audit.tagger.network import TaggerNetwork, base_folder, open_network
 
-__all__ = ["SHIPPED", "Tagger"]
+__all__ = ["Tagger", "shipped"]
 
-SHIPPED = Path(__file__).parent / "tagger.safetensors"
 WINDOW, STRIDE = 254, 190  # tokens that the encoder sees at once, and how far the window moves on longer texts
 AT_ONCE = 32  # windows
 SURE = 0.5  # score from which a span is a finding
+
+
+def shipped() -> Path:
+    """The file of the tagger that comes with the audit; raises MissingExtraError where it isn't installed."""
+    return find_weights("tagger", Path(__file__).parent, "tagger.safetensors")
 
 
 class Tagger:
@@ -28,12 +33,15 @@ class Tagger:
         self.device = torch.device(device)
 
     @classmethod
-    def open(cls, path: Path = SHIPPED, *, device: torch.device | str = "cpu") -> "Tagger":
-        """The tagger of a file; raises CheckpointError, and MissingExtraError where its encoder isn't installed."""
+    def open(cls, path: Path | None = None, *, device: torch.device | str = "cpu") -> "Tagger":
+        """The tagger of a file, the shipped one if None.
+
+        Raises CheckpointError, and MissingExtraError where the shipped one or its encoder isn't installed.
+        """
         from transformers import AutoTokenizer
 
         folder = base_folder()
-        network, _ = open_network(path, folder)
+        network, _ = open_network(path or shipped(), folder)
         return cls(network, AutoTokenizer.from_pretrained(folder), device=device)
 
     def __call__(self, texts: Sequence[str]) -> list[list[Finding]]:

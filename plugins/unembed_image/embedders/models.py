@@ -11,6 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from unembed.config import Config, parse
 from unembed.errors import ConfigError, InputError
+from unembed.registry.weights import find_weights
 from unembed_image.embedders.base import Backbone, ImageEmbedder, Pool, features, probabilities
 
 __all__ = ["class_probabilities", "clip", "clip_tiny", "efficientnet_lite0", "layer_features"]
@@ -83,11 +84,9 @@ def clip(argument: str, device: torch.device) -> ImageEmbedder:
 
 def clip_tiny(argument: str, device: torch.device) -> ImageEmbedder:
     """`clip-tiny`: the small CLIP that comes with this plugin (examples/train_clip_tiny.py)."""
-    folder = WEIGHTS / "embedders/clip-tiny"
     if argument:
         raise InputError(f"{TINY} takes no argument, not {argument!r}")
-    if not folder.is_dir():
-        raise InputError(f"{TINY} isn't part of this installation; train one with examples/train_clip_tiny.py")
+    folder = find_weights("clip-tiny", WEIGHTS, "embedders/clip-tiny")
     return _tower(_clip_folder(folder, TINY), TINY, device)
 
 
