@@ -212,11 +212,10 @@ def test_a_limit_needs_a_price(random_pair, proxy, capsys) -> None:
 # The whole way
 
 
-@pytest.mark.parametrize("fault", [None, "shuffled"])
-def test_an_inverter_over_a_server_keeps_its_promises(fault, pair, proxy) -> None:
-    proxy.always = fault
+def test_an_inverter_over_a_server_keeps_its_promises(pair, proxy) -> None:
+    proxy.always = "shuffled"  # in any order, as a server may answer
     inverter = load(str(pair), device="cpu", embedder=proxy.name(dimensions=384))
-    check_inverter(inverter, ["hello there", "a longer text, with commas", "tea"])
+    check_inverter(inverter, ["a longer text, with commas", "tea"])
     assert set(proxy.delivered.values()) == {1}
 
 
