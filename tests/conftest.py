@@ -7,11 +7,8 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-import torch
 
 from unembed.registry import discovery
-
-torch.set_num_threads(2)
 
 
 @pytest.fixture

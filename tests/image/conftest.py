@@ -75,7 +75,7 @@ class SmallClassifier(torch.nn.Module):
         return self._fc(4 * self._avg_pooling(self._conv(pixels).relu()).flatten(1))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def small_classifier():
     """EfficientNet-Lite0 becomes a random network that takes no time."""
     torch.manual_seed(5)  # tells the codec's probes apart

@@ -14,7 +14,7 @@ from unembed.testing.suite import Suite
 from unembed_image.methods.flow.recipe import ImageRecipe
 
 PLACES = ("embedder", "train", "validation")
-SMALL = {"size": 16, "batch": 4}  # where a rule of the contract is looked at, not what is learnt
+SMALL = {"batch": 4}  # where a rule of the contract is looked at, not what is learnt
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_training_goes_on_exactly(table, tmp_path, request) -> None:
 
     def run(name: str, *more: str, resume: bool = False) -> dict[str, torch.Tensor]:
         changes = [f"recipe.{key}={json.dumps(value)}" for key, value in table.items() if key in PLACES]
-        changes += ["recipe.batch=4", "recipe.size=16", "recipe.held_out=2"]
+        changes += ["recipe.batch=4", "recipe.held_out=2"]
         changes += [
             "steps=6",
             "round_steps=2",
