@@ -46,6 +46,15 @@ class Environment:
         """Run the command line."""
         return self.run("-c", "from unembed.cli import main; main()", *words, cwd=cwd, code=code)
 
+    def borrow(self, folder: Path, package: str, plugins: dict[str, str]) -> None:
+        """Make a package usable from its folder, with the entry points of its plugins, without building it."""
+        (self.site / f"{package}.pth").write_text(str(folder))
+        about = self.site / f"{package}-0.1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.1.0\n")
+        points = "\n".join(f"{name} = {module}" for name, module in plugins.items())
+        (about / "entry_points.txt").write_text(f"[unembed]\n{points}\n")
+
     def install(self, folder: Path) -> None:
         """Install a package from its folder, as it would be from its own repository."""
         offline = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")

@@ -202,8 +202,8 @@ def __getattr__(name: str) -> Any:
 
 
 # `help` would bury the rest under what these inherit from pydantic and Exception; `dir` leaves them out too.
-_UNLISTED = ("checkpoints.manifest", "config", "errors")
+_UNLISTED = {"Config", "Manifest", *_HOME["errors"]}
 
 
 def __dir__() -> list[str]:
-    return [name for name in __all__ if _MODULE.get(name) not in _UNLISTED]
+    return [name for name in __all__ if name not in _UNLISTED]
