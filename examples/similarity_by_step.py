@@ -2,7 +2,7 @@
 # # Similarity by step
 #
 # A search embeds its guesses and corrects the best of them, step by step. `trace=True` keeps what it had after each
-# step: here for eight sentences of 5 to 25 tokens. Open this file as a notebook (VS Code, Jupytext, Spyder), or run it
+# step: here for eight sentences of 5 to 26 tokens. Open this file as a notebook (VS Code, Jupytext, Spyder), or run it
 # as it is: `python examples/similarity_by_step.py [PICTURE]`. It needs matplotlib.
 
 # %%
