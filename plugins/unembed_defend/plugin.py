@@ -6,13 +6,15 @@ from unembed.registry.hooks import hookimpl
 from unembed.registry.lazy import lazy
 from unembed.registry.specs import CommandSpec, DefenceSpec
 
+LIBRARIES = ("jinja2", "markupsafe", "pygal", "pytrec_eval", "scipy")
+MISSING = "defend needs an extra: pip install 'unembed[defend]'"
 _faiss = partial(lazy, missing="pq needs an extra: pip install 'unembed[defend]'", libraries={"faiss"})
 
 
 @hookimpl
 def register_commands() -> list[CommandSpec]:
-    command = lazy("unembed_defend.commands.defend:defend").get
-    return [CommandSpec("defend", "Show what defences of stored vectors are worth, and what they cost.", command)]
+    command = lazy("unembed_defend.commands.defend:defend", missing=MISSING, libraries=LIBRARIES)
+    return [CommandSpec("defend", "Show what defences of stored vectors are worth, and what they cost.", command.get)]
 
 
 @hookimpl

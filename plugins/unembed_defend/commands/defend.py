@@ -14,13 +14,13 @@ import click
 from unembed.cli._shared import max_cost_option, metered
 from unembed.defaults import EFFORT, EFFORTS, INVERTER
 from unembed.errors import InputError, MissingExtraError
+from unembed_defend.plugin import LIBRARIES, MISSING
 
 __all__ = ["DEFAULT", "defend"]
 
 DEFAULT = ("gaussian:0.01", "int8", "binary", "rotation", "permutation")
 SAMPLES, PILOT = 64, 8
 CPU_EFFORT, CPU_STEPS, CPU_BEAM = "low", 3, 3  # some 300 searches in minutes
-LIBRARIES = ("jinja2", "pygal", "pytrec_eval", "scipy")
 
 
 @click.command()
@@ -114,7 +114,7 @@ def defend(
     from unembed_defend.use.reading import read_pairs, read_retrieval
 
     if missing := [name for name in LIBRARIES if find_spec(name) is None]:
-        raise MissingExtraError(f"defend needs an extra: pip install 'unembed[defend]' (missing: {', '.join(missing)})")
+        raise MissingExtraError(f"{MISSING} (missing: {', '.join(missing)})")
     defences = [open_defence(name) for name in dict.fromkeys(names or DEFAULT)]
     given = read_texts(data, column)
     judged = None if retrieval is None else read_retrieval(retrieval)

@@ -40,20 +40,17 @@ class _Signs(Defence):
 class _Parts(Defence):
     """Each of so many equal parts of a vector by the nearest of 256 centres (Jégou et al. 2011), with FAISS."""
 
-    def __init__(self, parts: int) -> None:
+    def __init__(self, parts: int, faiss: Any) -> None:
         super().__init__(name=f"pq:{parts}", granted=GRANTED, size=lambda width: float(parts))
-        self._parts = parts
-        self._quantiser: Any = None
+        self._parts, self._faiss = parts, faiss
 
     def _fit(self, vectors: Tensor, generator: torch.Generator) -> None:
-        import faiss
-
         count, width = vectors.shape
         if width % self._parts:
             raise InputError(f"{self.name}: vectors {width} wide don't divide into {self._parts} equal parts")
         if count < CODES:
             raise InputError(f"{self.name} is fitted to {CODES} vectors or more; there are {count}: give more texts")
-        quantiser = faiss.ProductQuantizer(width, self._parts, 8)
+        quantiser = self._faiss.ProductQuantizer(width, self._parts, 8)
         quantiser.cp.min_points_per_centroid = 1  # else it writes a warning to standard error
         quantiser.train(vectors.cpu().numpy())
         self._quantiser = quantiser
@@ -82,5 +79,7 @@ def binary(argument: str) -> Defence:
 
 
 def product_quantisation(argument: str) -> Defence:
-    """`pq:PARTS`: so many parts, a byte each."""
-    return _Parts(whole("pq", argument, "PARTS", what="a number of parts"))
+    """`pq:PARTS`: so many parts, a byte each; needs FAISS."""
+    import faiss
+
+    return _Parts(whole("pq", argument, "PARTS", what="a number of parts"), faiss)
