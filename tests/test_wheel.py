@@ -49,7 +49,7 @@ def test_the_wheel_of_the_code_is_small_and_holds_no_weights(dist) -> None:
     built = wheel(dist, "unembed")
     assert built.stat().st_size < 2_000_000
     names = zipfile.ZipFile(built).namelist()
-    packages = {"unembed", "unembed_audit", "unembed_image", "unembed_stores", "unembed_text"}
+    packages = {"unembed", "unembed_audit", "unembed_defend", "unembed_image", "unembed_stores", "unembed_text"}
     assert {name.partition("/")[0].partition("-")[0] for name in names} == packages
     assert [name for name in names if name.endswith(".safetensors")] == [
         "unembed_audit/identify/signatures.safetensors"

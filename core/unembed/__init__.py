@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from unembed.checkpoints.tensors import load_checkpoint, save_checkpoint
     from unembed.config import Config, parse
     from unembed.contract.codec import Codec, SequenceCodec
+    from unembed.contract.defence import Defence
     from unembed.contract.embedder import Embedder
     from unembed.contract.metric import Metric
     from unembed.contract.proposers import Corrector, Editor, Hypothesizer
@@ -61,7 +62,15 @@ if TYPE_CHECKING:
     from unembed.registry.hooks import hookimpl
     from unembed.registry.lazy import lazy
     from unembed.registry.opening import load, load_embedder
-    from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Method, Modality, SourceSpec
+    from unembed.registry.specs import (
+        CommandSpec,
+        DefenceSpec,
+        EmbedderSpec,
+        InverterSpec,
+        Method,
+        Modality,
+        SourceSpec,
+    )
     from unembed.sources.opening import open_source
     from unembed.sources.passages import read_passages
     from unembed.sources.records import RecordBatch, SkippedRow, SourceContents, SourceRequest
@@ -82,6 +91,8 @@ __all__ = [
     "Correct",
     "Corrector",
     "CostLimitError",
+    "Defence",
+    "DefenceSpec",
     "Edit",
     "Editor",
     "Effort",
@@ -149,6 +160,7 @@ _HOME = {
     "checkpoints.tensors": ("load_checkpoint", "save_checkpoint"),
     "config": ("Config", "parse"),
     "contract.codec": ("Codec", "SequenceCodec"),
+    "contract.defence": ("Defence",),
     "contract.embedder": ("Embedder",),
     "contract.metric": ("Metric",),
     "contract.proposers": ("Corrector", "Editor", "Hypothesizer"),
@@ -181,7 +193,15 @@ _HOME = {
     "registry.hooks": ("hookimpl",),
     "registry.lazy": ("lazy",),
     "registry.opening": ("load", "load_embedder"),
-    "registry.specs": ("CommandSpec", "EmbedderSpec", "InverterSpec", "Method", "Modality", "SourceSpec"),
+    "registry.specs": (
+        "CommandSpec",
+        "DefenceSpec",
+        "EmbedderSpec",
+        "InverterSpec",
+        "Method",
+        "Modality",
+        "SourceSpec",
+    ),
     "sources.opening": ("open_source",),
     "sources.passages": ("read_passages",),
     "sources.records": ("RecordBatch", "SkippedRow", "SourceContents", "SourceRequest"),

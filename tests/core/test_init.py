@@ -20,6 +20,8 @@ PUBLIC = [
     "Correct",
     "Corrector",
     "CostLimitError",
+    "Defence",
+    "DefenceSpec",
     "Edit",
     "Editor",
     "Effort",

@@ -41,6 +41,7 @@ KINDS = {
     "modalities": "modality",
     "methods": "method",
     "sources": "source",
+    "defences": "defence",
     "commands": "command",
 }
 
@@ -146,6 +147,7 @@ def _load_one(point: EntryPoint) -> PluginInfo:
             modalities=tuple(spec for specs in hook.register_modalities() for spec in specs),
             methods=tuple(spec for specs in hook.register_methods() for spec in specs),
             sources=tuple(spec for specs in hook.register_sources() for spec in specs),
+            defences=tuple(spec for specs in hook.register_defences() for spec in specs),
             commands=tuple(spec for specs in hook.register_commands() for spec in specs),
         )
     except (Exception, SystemExit) as error:  # a stranger's code: what it raises is kept, shown, raised when asked for

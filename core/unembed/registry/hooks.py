@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from unembed.registry.specs import CommandSpec, EmbedderSpec, InverterSpec, Method, Modality, SourceSpec
+    from unembed.registry.specs import (
+        CommandSpec,
+        DefenceSpec,
+        EmbedderSpec,
+        InverterSpec,
+        Method,
+        Modality,
+        SourceSpec,
+    )
 
 __all__ = ["hookimpl"]
 
@@ -36,6 +44,11 @@ def register_methods() -> "list[Method]":  # type: ignore[empty-body]
 @hookspec
 def register_sources() -> "list[SourceSpec]":  # type: ignore[empty-body]
     """Kinds of vector store, on disk or running, whose records can be read."""
+
+
+@hookspec
+def register_defences() -> "list[DefenceSpec]":  # type: ignore[empty-body]
+    """Changes to vectors before they are stored, that `unembed defend` puts to the test."""
 
 
 @hookspec

@@ -12,13 +12,23 @@ if TYPE_CHECKING:
     import torch
 
     from unembed.checkpoints.manifest import Manifest
+    from unembed.contract.defence import Defence
     from unembed.contract.embedder import Embedder
     from unembed.inversion.inverter import Inverter
     from unembed.inversion.results import Inversion
     from unembed.sources.records import SourceContents, SourceRequest
     from unembed.training.recipe import Recipe
 
-__all__ = ["CommandSpec", "EmbedderSpec", "InverterSpec", "Method", "Modality", "PluginInfo", "SourceSpec"]
+__all__ = [
+    "CommandSpec",
+    "DefenceSpec",
+    "EmbedderSpec",
+    "InverterSpec",
+    "Method",
+    "Modality",
+    "PluginInfo",
+    "SourceSpec",
+]
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,19 @@ class SourceSpec:
 
 
 @dataclass(frozen=True)
+class DefenceSpec:
+    """A defence, asked for as `name` or `name:argument`; `load(argument)` builds it and raises InputError.
+
+    `parameter` names the argument in messages and lists, as in `gaussian:SIGMA`; one without takes none.
+    """
+
+    name: str
+    summary: str
+    load: "Callable[[str], Defence]"
+    parameter: str | None = None
+
+
+@dataclass(frozen=True)
 class CommandSpec:
     """A command of the command line; `load()` gives the click command, and only then are libraries read."""
 
@@ -122,5 +145,6 @@ class PluginInfo:
     modalities: tuple[Modality, ...] = ()
     methods: tuple[Method, ...] = ()
     sources: tuple[SourceSpec, ...] = ()
+    defences: tuple[DefenceSpec, ...] = ()
     commands: tuple[CommandSpec, ...] = ()
     error: BaseException | None = field(default=None, compare=False)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -17,15 +17,26 @@ RECORDS, SETTINGS = "records.jsonl", "settings.json"
 
 
 class Ledger:
-    """The rows of one audit in `folder`, appended and flushed one by one.
+    """The rows of one audit, or of other work that `what` names, in `folder`, appended and flushed one by one.
+
+    What a row is known by are its values of `keys`.
 
     Opening a folder that has rows goes on after them; a last line that a kill cut short is dropped. `settings` are
     what rows depend on: a folder begun with others is refused with InputError, so that no report mixes two audits.
     The folder and its files can be read by their owner alone.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], *, restart: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        *,
+        restart: bool = False,
+        keys: Sequence[str] = ("collection", "row"),
+        what: str = "an audit",
+    ) -> None:
         self.path = folder / RECORDS
+        self._keys, self._what = tuple(keys), what
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if restart:
@@ -37,13 +48,16 @@ class Ledger:
         self._lines = Lines(self.path, mode=0o600)
         with ExitStack() as stack:
             stack.enter_context(self._lines)
-            self.done = {(row["collection"], row["row"]) for row in self._lines.rows()}
+            self.done = {self._key(row) for row in self._lines.rows()}
             self._open = stack.pop_all()
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write a row; it is on the system's side when this returns."""
         self._lines.append([row])
-        self.done.add((row["collection"], row["row"]))
+        self.done.add(self._key(row))
+
+    def _key(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(row[key] for key in self._keys)
 
     def __enter__(self) -> "Ledger":
         return self
@@ -71,7 +85,7 @@ class Ledger:
         if other:
             changes = "; ".join(f"{key} was {before.get(key)!r} and is {settings.get(key)!r}" for key in sorted(other))
             raise InputError(
-                f"{path.parent} holds an audit with other settings ({changes}): choose another --out, or --restart"
+                f"{path.parent} holds {self._what} with other settings ({changes}): choose another --out, or --restart"
             )
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from unembed_audit.report.rates import Rate
 
-__all__ = ["bars"]
+__all__ = ["bars", "chart_library", "standalone"]
 
 ROW, MARGIN, WIDTH = 30, 70, 680  # pixels
 LABEL = 34  # characters
@@ -23,7 +23,7 @@ def bars(labels: Sequence[str], rates: Sequence[Rate], *, title: str) -> Markup:
     Everything lies within the SVG: no script, style sheet, font or image from elsewhere. The page says the same in a
     table; for who can't see it, the drawing has `title` alone.
     """
-    pygal, Style = _library()
+    pygal, Style = chart_library()
     style = Style(
         background="transparent",
         plot_background="transparent",
@@ -67,6 +67,11 @@ def bars(labels: Sequence[str], rates: Sequence[Rate], *, title: str) -> Markup:
             for _, rate in pairs
         ],
     )
+    return standalone(chart, title)
+
+
+def standalone(chart: Any, title: str) -> Markup:
+    """A pygal chart as SVG that stands in a page: no comment, script or tooltip is left, and no name of its own."""
     drawn = chart.render(is_unicode=True)
     drawn = re.sub(r"<!--.*?-->", "", drawn, flags=re.DOTALL)
     drawn = drawn.replace(f"chart-{chart.uuid}", f"chart-{next(_numbers)}")
@@ -76,7 +81,7 @@ def bars(labels: Sequence[str], rates: Sequence[Rate], *, title: str) -> Markup:
     return Markup(drawn)
 
 
-def _library() -> tuple[Any, Any]:
+def chart_library() -> tuple[Any, Any]:
     """pygal and its style, without the finder of modules that it leaves behind.
 
     That one has no `find_spec`: Python 3.11 warns of it at every later import, and only map plugins need it.

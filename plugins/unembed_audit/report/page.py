@@ -9,7 +9,7 @@ from markupsafe import Markup
 from unembed_audit.findings.kinds import KINDS
 from unembed_audit.report.charts import bars
 from unembed_audit.report.rates import Rate
-from unembed_audit.report.words import actions, changes, method, sentences
+from unembed_audit.report.words import actions, changes, defend_command, method, sentences
 
 __all__ = ["page"]
 
@@ -46,6 +46,7 @@ def page(report: Mapping[str, Any]) -> str:
         method=method(report),
         actions=actions(report),
         changes=changes(report),
+        defend=defend_command(report),
     )
 
 

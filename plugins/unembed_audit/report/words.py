@@ -1,11 +1,12 @@
 """What a report says in sentences: its summary, how its figures were had, what would change them."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from unembed_audit.findings.kinds import KINDS
 
-__all__ = ["actions", "changes", "method", "sentences"]
+__all__ = ["actions", "changes", "defend_command", "method", "sentences"]
 
 NAMED = 5  # kinds that the summary names
 
@@ -75,6 +76,13 @@ def actions(report: Mapping[str, Any]) -> list[str]:
         "Before vectors leave your hands, audit the copy that leaves: rounding alone hides little.",
     ]
     return lines
+
+
+def defend_command(report: Mapping[str, Any]) -> str:
+    """What to type to see which defences would have helped on that store, or on texts like its own."""
+    conditions = report["conditions"]
+    data = shlex.quote(conditions["place"]) if report["method"] in ("measured", "mixed") else "TEXTS"
+    return f"unembed defend --data {data} --inverter {shlex.quote(conditions['inverter'])}"
 
 
 def method(report: Mapping[str, Any]) -> str:

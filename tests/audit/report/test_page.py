@@ -99,3 +99,11 @@ def test_drawing_leaves_no_finder_behind_that_later_imports_warn_of(make):
 
     page(summarise([make.row(0)], make.census, make.conditions()))
     assert all(hasattr(finder, "find_spec") for finder in sys.meta_path)
+
+
+def test_the_page_says_how_to_try_defences_on_that_store(make):
+    known, unknown = [make.row(0, exact=True, words=1.0, missed={})], [make.row(0, confidence=0.5)]
+    found = page(summarise(known, make.census, make.conditions(place="my store")))
+    assert "<code>unembed defend --data &#39;my store&#39; --inverter minilm</code>." in found
+    found = page(summarise(unknown, make.census, make.conditions()))
+    assert "<code>unembed defend --data TEXTS --inverter minilm</code>, with TEXTS like those" in found

@@ -5,6 +5,7 @@ count that are near: `tilt · ⟨x, y⟩ + exp(−|x − y|² / (spread · reach
 the mean squared distance of two of them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
@@ -119,7 +120,7 @@ def fit_map(source: Tensor, target: Tensor, *, seed: int = 0) -> Fit:
     return Fit(whole, len(source), choice, spread, measured(trial, *new), direction_errors(trial, *new))
 
 
-def direction_errors(space: SpaceMap, source: Tensor, target: Tensor) -> Tensor:
+def direction_errors(space: Callable[[Tensor], Tensor], source: Tensor, target: Tensor) -> Tensor:
     """What mapped vectors are off by at right angles to the true unit vectors, which they are scaled to: `[N, B]`."""
     mapped, true = space(source), target.float()
     along = (mapped * true).sum(1, keepdim=True)

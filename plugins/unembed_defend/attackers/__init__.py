@@ -1,0 +1,1 @@
+"""Who tries to undo a defence, by what they know."""

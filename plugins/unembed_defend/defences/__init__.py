@@ -1,0 +1,1 @@
+"""The defences, and how one is asked for by name."""

@@ -1,0 +1,1 @@
+"""The report of `unembed defend`: a table, a picture, and what they mean in words."""
