@@ -77,7 +77,7 @@ def headline(inverter: Inverter) -> str:
 def one_figure(inverter: Inverter, name: str, texts: Sequence[str], rows: Sequence[Row]) -> float:
     """The metric of that name alone, of rows."""
     if name not in inverter.metrics:
-        return sum(row["exact"] for row in rows) / len(rows)
+        return sum(bool(row["exact"]) for row in rows) / len(rows)
     metric = inverter.metrics[name]
     counts = metric.statistics([texts[row["text"]] for row in rows], [row["recovered"] for row in rows])
     return metric.aggregate(counts.sum(0))
