@@ -73,7 +73,7 @@ def adapt(
         >>> inverter
         Inverter('mine', embedder='half', dimension=192)
         >>> inverter.manifest.training["pairs"]
-        36
+        40
     """
     from unembed.checkpoints.manifest import read_manifest
 

@@ -47,7 +47,7 @@ def load(
         >>> import unembed
         >>> inverter = unembed.load("minilm", device="cpu")
         >>> inverter
-        Inverter('minilm', embedder='minilm', dimension=384, longest=32)
+        Inverter('minilm', embedder='minilm', dimension=384, longest=40)
         >>> inverter.invert(inverter.embed(["meet me at noon"]), effort="low").objects
         ['meet me at noon']
 
