@@ -21,7 +21,7 @@ def register_sources() -> list[SourceSpec]:
         SourceSpec("lance", "LanceDB: a folder, or one table of it", r.is_lance, _with("lance", "lance")),
         SourceSpec("duckdb", "a DuckDB file", r.is_duckdb, _with("duckdb", "duckdb")),
         SourceSpec("faiss", "a FAISS index, or LangChain's folder of one", r.is_faiss, _with("faiss", "faiss")),
-        SourceSpec("hdf5", "an HDF5 file", r.is_hdf5, _with("hdf5", "h5py")),
+        SourceSpec("hdf5", "an HDF5 file", r.is_hdf5, _with("hdf5.reading", "h5py")),
         SourceSpec("postgres", "PostgreSQL with pgvector, by its URL", r.is_postgres, _with("postgres", "psycopg")),
         SourceSpec("weaviate", "a Weaviate server, weaviate:URL", r.is_weaviate, _server("weaviate")),
         SourceSpec("pinecone", "a Pinecone index, by its URL", r.is_pinecone, _server("pinecone")),
@@ -34,7 +34,7 @@ def register_sources() -> list[SourceSpec]:
 
 def _with(module: str, library: str) -> Lazy:
     """A reader that needs the extra of its name; where its library is missing, that is said."""
-    missing = f"this store needs an extra: pip install 'unembed[{module}]'"
+    missing = f"this store needs an extra: pip install 'unembed[{module.partition('.')[0]}]'"
     return lazy(f"unembed_stores.{module}:open_store", missing=missing, libraries={library})
 
 

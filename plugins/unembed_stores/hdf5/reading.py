@@ -11,7 +11,7 @@ import numpy as np
 from unembed.errors import InputError
 from unembed.sources.records import RecordBatch, SourceContents, SourceRequest
 from unembed.sources.rows import choose, id_field, listed, reading, text_field
-from unembed_stores.hdf5_space import unowned
+from unembed_stores.hdf5.space import unowned
 
 __all__ = ["open_store"]
 
