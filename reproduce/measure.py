@@ -136,6 +136,8 @@ def main() -> int:
         of = committed["measured"]
         print(f"committed: {of['device']}, unembed {of['unembed']}. ", end="")
         print(f"{outside} rows lie outside." if outside else "Every figure lies within.")
+        for length in found.keys() - committed.keys():
+            print(f"no figures of {length} tokens are committed: those above stand alone")
     return 1 if outside and not given.write else 0
 
 
