@@ -101,10 +101,12 @@ def test_held_out_memos_are_never_trained_on(memos) -> None:
 
 @pytest.mark.slow
 def test_the_plot_of_similarity_by_step_is_drawn(tmp_path) -> None:
-    program = EXAMPLE.with_name("similarity_by_step.py")
-    done = subprocess.run([sys.executable, program, "steps.png"], cwd=tmp_path, capture_output=True, text=True)
+    source = EXAMPLE.with_name("similarity_by_step.py").read_text(encoding="utf-8")
+    few = source.replace("]\n\n# %%", "][:3]\n\n# %%", 1)  # the longest take minutes
+    assert few != source
+    done = subprocess.run([sys.executable, "-c", few, "steps.png"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
     curves = [line.split(": ")[1].split() for line in done.stdout.splitlines() if " tokens: " in line]
-    assert len(curves) == 8 and sum(curve[-1] == "1.000" for curve in curves) >= 5
+    assert len(curves) == 3 and [curve[-1] for curve in curves] == ["1.000"] * 3
     assert all(float(a) <= float(b) for curve in curves for a, b in pairwise(curve))
