@@ -71,8 +71,8 @@ def estimate_precision(vectors: Tensor) -> Precision:
     """
     rows = vectors.detach().double().cpu()
     names, losses = [], []
-    for row in rows:
-        name, step = _grid(row)
+    for row, suspect in zip(rows, _suspects(rows).tolist(), strict=True):
+        name, step = _grid(row) if suspect else ("float32", 0.0)
         squares = float(row.square().sum())
         error = len(row) * step**2 / 12 if name not in MANTISSA else _floating(row, MANTISSA[name])
         names.append(name)
@@ -95,9 +95,9 @@ def given_precision(name: str, vectors: Tensor) -> Precision:
             raise InputError(f"noise takes a standard deviation per value, as in noise:0.01; got {name!r}")
         losses = (vectors.shape[1] * sigma**2 / (2 * squares)).tolist()
         return _precision([name] * len(vectors), losses, vectors, GAUSSIAN)
-    found = estimate_precision(vectors)
     if kind == "float32":
         return _precision(["float32"] * len(vectors), [0.0] * len(vectors), vectors, ROUNDED)
+    found = estimate_precision(vectors)
     number, _, word = name.partition(" ")
     if word in ("decimal", "decimals") and number.isdigit():
         loss = vectors.shape[1] * 10.0 ** (-2 * int(number)) / 12 / (2 * squares)
@@ -126,6 +126,26 @@ def _floating(row: Tensor, bits: int) -> float:
     return float((unit.square() / 12).sum())
 
 
+def _suspects(rows: Tensor) -> Tensor:
+    """The rows `[N, D]` that may lie on a grid, `[N]`: most vectors don't, and are told together."""
+    ordered = rows.sort(1).values
+    gaps = ordered.diff(dim=1)
+    least = gaps.masked_fill(gaps == 0, math.inf).amin(1) if gaps.shape[1] else rows.new_zeros(len(rows))
+    found = (ordered[:, -1] - ordered[:, 0]) <= 2 * LEVELS * least
+    single = rows.float()
+    for short in (single.bfloat16(), single.half()):
+        found |= (short.float() == single).all(1)
+    for places in DECIMALS:
+        found |= _decimal(rows, places).all(1)
+    return found
+
+
+def _decimal(values: Tensor, places: int) -> Tensor:
+    """Which values have so many decimals, as far as float32 can tell."""
+    scaled = values * 10.0**places
+    return (scaled - scaled.round()).abs() <= 10.0**places * values.abs() * 2.0**-22 + 1e-9
+
+
 def _grid(row: Tensor) -> tuple[str, float]:
     """The name of the grid that all values of a row `[D]` lie on, and its step; ("float32", 0) for none."""
     values = row[row != 0]
@@ -137,8 +157,7 @@ def _grid(row: Tensor) -> tuple[str, float]:
     single = row.float()
     whole = torch.equal(row, row.round())
     for places in () if whole else DECIMALS:
-        scaled = row * 10.0**places
-        if bool(((scaled - scaled.round()).abs() <= 10.0**places * single.abs().double() * 2.0**-22 + 1e-9).all()):
+        if bool(_decimal(row, places).all()):
             return f"{places} decimal{'s' if places > 1 else ''}", 10.0**-places
     if len(levels) <= LEVELS:
         step = _step(levels)
