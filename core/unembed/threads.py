@@ -13,7 +13,7 @@ from unembed.contract.proposers import Corrector, Hypothesizer
 
 __all__ = ["allowed_cpus", "fitting_threads", "parameters"]
 
-SMALL = 2_000_000  # parameters up to which one thread is as fast as two on idle cores, and faster on busy ones
+SMALL = 2_000_000  # parameters up to which one thread is taken: an estimate; sharing so little work costs on busy cores
 SAID = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # by which a user chooses
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 

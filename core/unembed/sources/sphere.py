@@ -39,7 +39,7 @@ def uneven(vectors: Vectors) -> bool:
 def shifted(vectors: Vectors) -> Shift | None:
     """What shifted or scaled a sample `[N, D]` of unit vectors, or None where nothing explains its norms.
 
-    One offset is told from 32 vectors, a centre from 1.25 D + 1, a centre and a scale a dimension from 2.5 D + 1.
+    One offset is told from 34 vectors, a centre from 32 + 1.25 D, a centre and a scale a dimension from 32 + 2.5 D.
     """
     rows = vectors.astype(np.float64)
     count, width = rows.shape

@@ -10,10 +10,19 @@ from markupsafe import Markup
 
 from unembed_audit.report.rates import Rate
 
-__all__ = ["bars", "chart_library", "standalone"]
+__all__ = ["LOOK", "bars", "chart_library", "standalone"]
 
 ROW, MARGIN, WIDTH = 30, 70, 680  # pixels
 LABEL = 34  # characters
+LOOK: dict[str, Any] = {  # of every chart in a report
+    "background": "transparent",
+    "plot_background": "transparent",
+    "foreground": "#333333",
+    "foreground_strong": "#111111",
+    "font_family": "system-ui, sans-serif",
+    "opacity": "1",
+    "transition": "0s",
+}
 _numbers = count(1)
 
 
@@ -25,18 +34,12 @@ def bars(labels: Sequence[str], rates: Sequence[Rate], *, title: str) -> Markup:
     """
     pygal, Style = chart_library()
     style = Style(
-        background="transparent",
-        plot_background="transparent",
-        foreground="#333333",
-        foreground_strong="#111111",
+        **LOOK,
         foreground_subtle="#777777",
         colors=("#d99a86",),
-        font_family="system-ui, sans-serif",
         label_font_size=13,
         major_label_font_size=13,
         value_font_size=12,
-        opacity="1",
-        transition="0s",
     )
     chart = pygal.HorizontalBar(
         style=style,

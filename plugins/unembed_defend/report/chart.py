@@ -5,7 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from unembed_audit.report.charts import chart_library, standalone
+from unembed_audit.report.charts import LOOK, chart_library, standalone
 
 __all__ = ["leak_against_use"]
 
@@ -24,18 +24,12 @@ def leak_against_use(report: Mapping[str, Any], use: str) -> Markup | None:
         return None
     pygal, Style = chart_library()
     style = Style(
-        background="transparent",
-        plot_background="transparent",
-        foreground="#333333",
-        foreground_strong="#111111",
+        **LOOK,
         foreground_subtle="#bbbbbb",
-        font_family="system-ui, sans-serif",
         label_font_size=12,
         major_label_font_size=12,
         legend_font_size=12,
         title_font_size=13,
-        opacity="1",
-        transition="0s",
     )
     chart = pygal.XY(
         style=style,
