@@ -27,7 +27,7 @@ from unembed_audit.tagger.measuring import planted_records
 __all__ = ["invert_texts", "main", "weighed"]
 
 HELD_OUT = ("patient", "bank", "secincident", "order", "school", "voicemail", "contactcard", "casework")
-AT_ONCE = 4
+AT_ONCE = 64
 
 
 def invert_texts(inverter: Inverter, texts: Sequence[str], *, effort: str, seed: int = 0) -> Iterator[dict[str, Any]]:
