@@ -22,6 +22,12 @@ import pytest
 from unembed.registry import discovery
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that several processes end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def install(monkeypatch):
     """Install entry points beside the real ones: `install(EntryPoint(…), …)`."""
@@ -40,20 +46,25 @@ def toy_plugin(install) -> None:
 
 # Importing torch takes a new process longer than most of what is tested in one.
 FORKING = """
-import importlib, json, os, runpy, socket, sys, types
+import gc, importlib, json, os, runpy, socket, sys, types
 import numpy, torch
 
+gc.freeze()  # a fork that ends looks for no cycles among what was there before it
 asked = socket.socket(fileno=int(sys.argv[1]))
 while True:
     message, places, _, _ = socket.recv_fds(asked, 1 << 20, 3)
     if not message:
         os._exit(0)
+    if not places:  # how an earlier one is doing
+        ended, status = os.waitpid(*map(int, message.split()))
+        asked.send(b"%d %d" % (ended, os.waitstatus_to_exitcode(status)))
+        continue
     child = os.fork()
     if child == 0:
         break
     for place in places:
         os.close(place)
-    asked.send(b"%d" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    asked.send(b"%d" % child)
 asked.close()
 for own, place in enumerate(places):
     os.dup2(place, own)
@@ -75,6 +86,38 @@ else:
 """
 
 
+class Running:
+    """A process of `Forking`, used as one of `subprocess.Popen`'s with texts in its pipes."""
+
+    def __init__(self, asking: socket.socket, pid: int, stdin: int, stdout: int, stderr: IO[bytes]) -> None:
+        self._asking, self._stderr = asking, stderr
+        self.pid, self.returncode = pid, None
+        self.stdin, self.stdout = os.fdopen(stdin, "w"), os.fdopen(stdout)
+
+    def poll(self) -> int | None:
+        return self._ask(os.WNOHANG)
+
+    def wait(self) -> int | None:
+        return self._ask(0)
+
+    def _ask(self, how: int) -> int | None:
+        if self.returncode is None:
+            self._asking.send(b"%d %d" % (self.pid, how))
+            ended, code = map(int, self._asking.recv(64).split())
+            self.returncode = code if ended else None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def communicate(self) -> tuple[str, str]:
+        with self.stdin, self.stdout:
+            self.stdin.close()
+            said = self.stdout.read()
+        self.wait()
+        return said, _content(self._stderr)
+
+
 class Forking:
     """A Python that has imported torch and NumPy, and nothing of ours: each run is a fork of it, and as good as fresh.
 
@@ -90,17 +133,21 @@ class Forking:
                 [python, "-P", "-c", FORKING, str(other.fileno())], pass_fds=[other.fileno()], stdin=subprocess.DEVNULL
             )
 
-    def run(
-        self, *words: object, cwd: Path | None = None, env: Mapping[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """What `python WORDS` gives: `-c CODE`, `-m MODULE` or a file, then arguments."""
-        given = list(map(str, words))
-        out, err = _files()
-        with open(os.devnull) as nothing:
-            message = json.dumps([given, str(cwd or Path.cwd()), dict(os.environ if env is None else env)])
-            socket.send_fds(self._asking, [message.encode()], [nothing.fileno(), out.fileno(), err.fileno()])
-            code = int(self._asking.recv(16))
-        return subprocess.CompletedProcess(given, code, _content(out), _content(err))
+    def start(self, *words: object, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Running:
+        """Begin what `python WORDS` does: `-c CODE`, `-m MODULE` or a file, then arguments."""
+        message = json.dumps([list(map(str, words)), str(cwd or Path.cwd()), dict(os.environ if env is None else env)])
+        (read, stdin), (stdout, write), stderr = os.pipe(), os.pipe(), _file()
+        socket.send_fds(self._asking, [message.encode()], [read, write, stderr.fileno()])
+        pid = int(self._asking.recv(64))
+        os.close(read)
+        os.close(write)
+        return Running(self._asking, pid, stdin, stdout, stderr)
+
+    def run(self, *words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        """What `start` began, once it has ended."""
+        running = self.start(*words, **options)
+        said, errors = running.communicate()
+        return subprocess.CompletedProcess(list(map(str, words)), running.wait(), said, errors)
 
     def close(self) -> None:
         self._asking.close()
@@ -119,12 +166,10 @@ class Forked:
     """A program, a file or code, in a copy of this process: whatever is imported here needn't be again."""
 
     def __init__(self, program: Path | str, *words: object) -> None:
-        self._out, self._err = _files()
+        self._out, self._err = _file(), _file()
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else they warn of a fork
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # other threads of pytest's, which the copy has no use for
+            warnings.simplefilter("ignore", DeprecationWarning)  # of threads, pytest's, which the copy doesn't need
             self.pid = os.fork()
         if self.pid == 0:
             self._be(program, list(map(str, words)))
@@ -176,9 +221,9 @@ def forked() -> type[Forked]:
     return Forked
 
 
-def _files() -> tuple[IO[bytes], IO[bytes]]:
-    """For what a program writes; `_content` closes them."""
-    return tempfile.TemporaryFile(), tempfile.TemporaryFile()
+def _file() -> IO[bytes]:
+    """For what a program writes; `_content` closes it."""
+    return tempfile.TemporaryFile()
 
 
 def _content(file: IO[bytes]) -> str:
