@@ -84,10 +84,6 @@ PUBLIC = [
 ]
 
 
-def fresh(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-
-
 def test_public_names_are_these() -> None:
     assert unembed.__all__ == PUBLIC == sorted(PUBLIC)
 
@@ -103,8 +99,8 @@ def test_what_is_listed_are_the_public_names_without_errors_and_config_models() 
     assert left_out == {"Config", "Manifest"} | {name for name in PUBLIC if name.endswith("Error")}
 
 
-def test_help_begins_with_what_people_use_and_has_no_noise() -> None:
-    text = fresh("import pydoc, unembed; print(pydoc.plain(pydoc.render_doc(unembed)))")
+def test_help_begins_with_what_people_use_and_has_no_noise(forking) -> None:
+    text = forking.run("-c", "import pydoc, unembed; print(pydoc.plain(pydoc.render_doc(unembed)))").stdout
     beginning = "\n".join(text.splitlines()[:30])
     for call in ("unembed.load(", "inverter.embed(", "inverter.invert(", "result.save(", "unembed.evaluate("):
         assert call in beginning
@@ -118,7 +114,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_import_loads_nothing_heavy() -> None:
     heavy = "torch numpy transformers click rich pydantic"
-    assert fresh(f"import sys, unembed; print([m for m in {heavy.split()} if m in sys.modules])") == "[]"
+    code = f"import sys, unembed; print([m for m in {heavy.split()} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +130,7 @@ def test_import_loads_nothing_heavy() -> None:
         "testing",
     ],
 )
-def test_functions_win_over_modules_whatever_is_imported_first(first) -> None:
+def test_functions_win_over_modules_whatever_is_imported_first(first, forking) -> None:
     names = "search evaluate fingerprint load plugins"
     code = f"import unembed.{first}, unembed; print(*(callable(getattr(unembed, n)) for n in {names.split()}))"
-    assert fresh(code) == "True True True True True"
+    assert forking.run("-c", code).stdout == "True True True True True\n"

@@ -1,9 +1,8 @@
 """The programs that make and measure the bundled weights, at toy size; the configs name what the recipe knows."""
 
 import json
+import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -47,18 +46,18 @@ def data(tmp_path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_small_clip_is_trained_killed_resumed_and_written(data, tmp_path) -> None:
+def test_a_small_clip_is_trained_killed_resumed_and_written(data, tmp_path, forked) -> None:
     words = ["--data", data, "--out", tmp_path / "clip", "--pixels", 64, "--groups", 1, "--device", "cpu"]
-    words += ["--seconds", 600, "--save-seconds", 0]
-    command = [sys.executable, str(EXAMPLES / "train_clip_tiny.py"), *map(str, words)]
+    command = [EXAMPLES / "train_clip_tiny.py", *words, "--seconds", 600, "--save-seconds", 0]
     state = tmp_path / "clip.state.pt"
-    running = subprocess.Popen(command, stderr=subprocess.PIPE)
-    while not state.exists() and running.poll() is None:
+    running = forked(*command)
+    while not state.exists() and not running.done():
         time.sleep(0.1)
-    running.send_signal(signal.SIGKILL)
-    running.communicate()
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
     step = torch.load(state, weights_only=True)["step"]
-    done = subprocess.run([*command, "--resume", "--steps", str(step + 2)], capture_output=True, text=True, check=True)
+    done = forked(*command, "--resume", "--steps", step + 2).wait()
+    assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert f"resumed at step {step}" in done.stderr and found["steps"] == step + 2
     assert found["n"] == 8 and found["classes"] == 2 and found["bytes"] < 25e6 and 0 <= found["top1"] <= 1
@@ -69,11 +68,11 @@ def test_a_small_clip_is_trained_killed_resumed_and_written(data, tmp_path) -> N
 
 
 @pytest.mark.slow
-def test_an_inverter_is_measured_at_several_steps_and_drawn(trained, photos, tmp_path) -> None:
+def test_an_inverter_is_measured_at_several_steps_and_drawn(trained, photos, tmp_path, forked) -> None:
     words = ["--inverter", trained, "--data", photos, "--samples", 10, "--steps", 0, 1, 2, "--beam", 2]
     words += ["--at-once", 4, "--device", "cpu", "--grid", tmp_path / "grid.png"]
-    command = [sys.executable, str(EXAMPLES / "measure_images.py"), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = forked(EXAMPLES / "measure_images.py", *words).wait()
+    assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["steps"] for row in rows] == [0, 1, 2] and all(row["n"] == 10 for row in rows)
     assert rows[0]["similarity"] < rows[1]["similarity"] <= rows[2]["similarity"]

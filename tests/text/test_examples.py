@@ -1,7 +1,5 @@
 """The program that writes more texts to train on, with a small random language model."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ PROGRAM = Path(__file__).parents[2] / "examples/write_texts.py"
 
 
 @pytest.mark.slow
-def test_texts_go_on_from_beginnings_of_passages(t5_tokenizer, tmp_path) -> None:
+def test_texts_go_on_from_beginnings_of_passages(t5_tokenizer, forked, tmp_path) -> None:
     shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(t5_tokenizer), eos_token_id=1, **shape))
     model.save_pretrained(tmp_path / "model")
@@ -24,7 +22,8 @@ def test_texts_go_on_from_beginnings_of_passages(t5_tokenizer, tmp_path) -> None
     (tmp_path / "passages.txt").write_text("\n".join(passages))
     words = ["--model", tmp_path / "model", "--data", tmp_path / "passages.txt", "--out", tmp_path / "written.parquet"]
     words += ["--count", 7, "--at-once", 4, "--tokens", 5, "--device", "cpu"]
-    done = subprocess.run([sys.executable, PROGRAM, *map(str, words)], capture_output=True, text=True, check=True)
+    done = forked(PROGRAM, *words).wait()
+    assert done.returncode == 0, done.stderr
     written = read_passages(tmp_path / "written.parquet")
     assert len(written) == 7 and "7 texts" in done.stderr
     assert all(text.startswith("this is ") for text in written) and len(set(written)) > 1
@@ -39,11 +38,10 @@ def test_texts_go_on_from_beginnings_of_passages(t5_tokenizer, tmp_path) -> None
         ("passages.txt", 0, "at least 1, not 0"),
     ],
 )
-def test_what_cant_be_used_is_told_in_one_line(data, count, told, tmp_path) -> None:
+def test_what_cant_be_used_is_told_in_one_line(data, count, told, forked, tmp_path) -> None:
     (tmp_path / "passages.txt").write_text("one two three four five six seven eight nine ten")
     (tmp_path / "short.txt").write_text("one two three four")
     words = ["--model", tmp_path / "none", "--data", tmp_path / data, "--out", tmp_path / "out.parquet"]
-    command = [sys.executable, PROGRAM, *map(str, words), "--count", str(count)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = forked(PROGRAM, *words, "--count", count).wait()
     assert done.returncode == 2 and told in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
     assert not (tmp_path / "out.parquet").exists()

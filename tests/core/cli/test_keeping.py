@@ -4,7 +4,6 @@ import json
 import os
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -225,7 +224,7 @@ def test_a_second_process_on_the_same_file_is_refused(run, many, tmp_path) -> No
         assert code == 2 and "another process" in err
 
 
-def test_a_full_disk_keeps_the_rows_that_fitted(many, tmp_path) -> None:
+def test_a_full_disk_keeps_the_rows_that_fitted(many, tmp_path, forking) -> None:
     """A limit on the size of files is the same to a program as a disk without room."""
     script = (
         "import sys, resource, signal\n"
@@ -243,12 +242,12 @@ def test_a_full_disk_keeps_the_rows_that_fitted(many, tmp_path) -> None:
         "sys.exit(cli._run(sys.argv[1:]))\n"
     )
     words_ = list(map(str, command(many, tmp_path / "r.jsonl")))
-    full = subprocess.run([sys.executable, "-c", script, "1500", *words_], capture_output=True, text=True)
+    full = forking.run("-c", script, "1500", *words_)
     assert full.returncode == 1 and len(full.stderr.splitlines()) == 1
     assert full.stderr.startswith("error: can't write") and "rows so far are kept" in full.stderr
     kept = rows(tmp_path / "r.jsonl")
     assert kept and [row["index"] for row in kept] == list(range(len(kept)))
-    done = subprocess.run([sys.executable, "-c", script, "0", *words_], capture_output=True, text=True)
+    done = forking.run("-c", script, "0", *words_)
     assert done.returncode == 0 and [row["index"] for row in rows(tmp_path / "r.jsonl")] == list(range(COUNT))
 
 

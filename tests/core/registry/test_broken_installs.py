@@ -32,9 +32,10 @@ AT_FAULT = {
 }
 
 
-@pytest.fixture
-def broken(environment):
+@pytest.fixture(scope="module")
+def broken(environment_of, tmp_path_factory):
     """What installing each package leaves behind: a module, and metadata with an entry point."""
+    environment = environment_of(tmp_path_factory.mktemp("broken") / "environment")
     site = environment.site
     for name, code in PACKAGES.items():
         (site / f"unembed_{name}.py").write_text(code)

@@ -4,7 +4,7 @@ import pytest
 
 from unembed.config import parse
 from unembed.testing.toy import ToyRecipe
-from unembed.training import TrainConfig, Trainer
+from unembed.training import TrainConfig, Trainer, train
 
 BASE = {"method": "toy", "steps": 40, "round_steps": 4, "guess_steps": 8, "save_every": 8, "evaluate_every": 16}
 
@@ -15,8 +15,25 @@ def trainer(folder, *, resume=False, **changes):
     return Trainer(config, recipe, resume=resume)
 
 
+def written(folder):
+    path = folder / "toy.toml"
+    path.write_text(f'method = "toy"\noutput = "{folder}/run"\nsteps = 8\nround_steps = 4\n')
+    return path
+
+
 @pytest.fixture
 def config(tmp_path, toy_plugin):
-    path = tmp_path / "toy.toml"
-    path.write_text(f'method = "toy"\noutput = "{tmp_path}/run"\nsteps = 8\nround_steps = 4\n')
-    return path
+    return written(tmp_path)
+
+
+@pytest.fixture
+def finished(tmp_path_factory, toy_plugin):
+    """The output of a finished run, trained once."""
+    if not _finished:
+        folder = tmp_path_factory.mktemp("finished")
+        train(written(folder))
+        _finished.append(folder / "run")
+    return _finished[0]
+
+
+_finished = []

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -64,10 +63,9 @@ def test_train_refuses_an_output_that_cant_be(config, tmp_path, name) -> None:
 
 
 @pytest.fixture
-def trained(config, tmp_path):
-    """The output of a finished run."""
-    train(config)
-    return tmp_path / "run"
+def trained(config, finished, tmp_path):
+    """The output of a finished run, that of `config`."""
+    return shutil.copytree(finished, tmp_path / "run")
 
 
 def test_train_refuses_to_begin_where_a_training_is(config, trained) -> None:
@@ -229,8 +227,8 @@ sys.exit(cli._run(["train", sys.argv[1]]))
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit on files stands in for a full disk")
-def test_a_full_disk_ends_in_one_line(config, tmp_path) -> None:
-    done = subprocess.run([sys.executable, "-c", FULL, str(config)], capture_output=True, text=True, timeout=120)
+def test_a_full_disk_ends_in_one_line(config, tmp_path, forking) -> None:
+    done = forking.run("-c", FULL, config)
     assert done.returncode == 1
     assert re.search(r"error: can't write .*state\.pt: File too large; the save before it is kept", done.stderr)
     assert (

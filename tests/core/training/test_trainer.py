@@ -2,8 +2,6 @@
 
 import json
 import logging
-import subprocess
-import sys
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 
@@ -205,41 +203,23 @@ def test_the_toy_is_found_by_its_entry_point() -> None:
     assert EntryPoint("toy", "unembed.testing.toy", "unembed").load().register_inverters()[0].name == "toy"
 
 
+# Both in one launch: three processes import torch for it.
 LAUNCHED = """
-import sys
+import os, sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from unembed.registry import discovery, opening
-from unembed.training import train
+import torch
+from unembed.config import parse
+from unembed.registry import discovery
+from unembed.testing.toy import ToyRecipe
+from unembed.training import TrainConfig, Trainer, train
 
+torch.set_num_threads(1)
 point = EntryPoint("toy", "unembed.testing.toy", "unembed")
 discovery.entry_points = lambda group: (point,)
 train(Path(sys.argv[1]), overrides=["steps=12", "guess_steps=4"])
-"""
 
-
-@pytest.mark.slow
-def test_train_on_two_processes_sees_twice_the_examples(config, tmp_path) -> None:
-    (tmp_path / "launched.py").write_text(LAUNCHED)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29871"]
-    found = subprocess.run(
-        [*command, str(tmp_path / "launched.py"), str(config)], capture_output=True, text=True, timeout=120
-    )
-    assert found.returncode == 0, found.stderr[-2000:]
-    training = json.loads((tmp_path / "run" / "checkpoint" / "manifest.json").read_text())["training"]
-    assert (training["steps"], training["examples"]) == (12, 2 * 12 * 64)
-    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
-
-
-SEVERAL = """
-import os, sys
-import torch
-from unembed.config import parse
-from unembed.testing.toy import ToyRecipe
-from unembed.training import TrainConfig, Trainer
-
-torch.set_num_threads(1)
-folder, options = sys.argv[1], dict(steps=12, round_steps=4, guess_steps=4, save_every=8, evaluate_every=12)
+folder, options = sys.argv[2], dict(steps=12, round_steps=4, guess_steps=4, save_every=8, evaluate_every=12)
 config = parse(TrainConfig, {"method": "toy", "output": folder, **options}, "test")
 made = Trainer(config, ToyRecipe({"device": "cpu", "seed": config.seed}))
 drawn, kinds = made._examples, []
@@ -256,12 +236,14 @@ torch.save((made.examples, kinds, made.recipe.network.state_dict()), f"{folder}/
 
 
 @pytest.mark.slow
-def test_several_processes_train_one_network_on_batches_of_their_own(tmp_path) -> None:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    script = tmp_path / "several.py"
-    script.write_text(SEVERAL)
-    found = subprocess.run([*launch, script, tmp_path], capture_output=True, text=True, timeout=300)
+def test_two_processes_train_one_network_on_batches_of_their_own(config, tmp_path, forking) -> None:
+    (tmp_path / "launched.py").write_text(LAUNCHED)
+    launch = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone")
+    found = forking.run(*launch, tmp_path / "launched.py", config, tmp_path)
     assert found.returncode == 0, found.stderr[-2000:]
+    training = json.loads((tmp_path / "run" / "checkpoint" / "manifest.json").read_text())["training"]
+    assert (training["steps"], training["examples"]) == (12, 2 * 12 * 64)
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
     (count, kinds, one), (again, others, two) = (
         torch.load(tmp_path / f"of{rank}.pt", weights_only=True) for rank in range(2)
     )

