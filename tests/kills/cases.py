@@ -25,6 +25,8 @@ class Case(ABC):
 
     name: str
     slow = False  # so that it is tried less often
+    kills = 5  # at most, of one piece of work
+    soon = 1.0  # a kill comes within this part of the time that the whole takes
     paced = 0.0  # seconds that each search is made to take, so that kills come between them
 
     @abstractmethod
@@ -214,6 +216,7 @@ class Auditing(Case):
     """`audit --all` of the toy's vectors, with their texts beside half of them: rows one by one, then a report."""
 
     name = "audit"
+    kills, soon = 50, 0.06
 
     def __init__(self, count: int) -> None:
         self.count = count

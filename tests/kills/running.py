@@ -88,13 +88,13 @@ def _child(case: Case, folder: Path) -> None:
         os._exit(code)
 
 
-def trial(case: Case, folder: Path, draw: random.Random, seconds: float, most: int) -> Counter[str]:
-    """Begin a case, kill it up to `most` times as it goes on, let it end; returns the kills that came in time."""
+def trial(case: Case, folder: Path, draw: random.Random, seconds: float) -> Counter[str]:
+    """Begin a case, kill it again and again as it goes on, let it end; returns the kills that came in time."""
     kills: Counter[str] = Counter()
     case.prepare(folder)
-    for _ in range(most):
+    for _ in range(case.kills):
         name = SIGNALS[draw.randrange(len(SIGNALS))]
-        _, code = run(case, folder, draw.uniform(0, seconds), name)
+        _, code = run(case, folder, draw.uniform(0, case.soon * seconds), name)
         if code is None:
             kills[name] += 1
         else:
@@ -128,7 +128,7 @@ def kill(cases: list[Case], count: int, seed: int, folder: Path, say=print) -> d
         place = folder / f"{number}"
         place.mkdir()
         print(f"{time.strftime('%H:%M:%S')} {case.name}", file=sys.stderr)
-        found[case.name] += trial(case, place, draw, seconds[case.name], 5)
+        found[case.name] += trial(case, place, draw, seconds[case.name])
         assert case.result(place) == whole[case.name], f"{case.name}: another result in {place}"
         number += 1
     for name, kills in found.items():

@@ -25,7 +25,10 @@ _CUE = (
     r"|recovery)[ -](?:code|pin|password)|pin(?:[ -](?:code|number))?|otp|wi-?fi(?:[ -](?:password|key))?"
     r"|combination"
 )
-_LINK = r"(?:\s(?:is|was|to|(?:for|of)(?:\s\w+\.?){1,3}\s(?:is|was)|rotated|changed\sto|now|set\sto))?(?:\sthe)?"
+_LINK = (
+    r"(?:\s(?:is|was|to|(?:for|of)(?:\s\w+\.?){1,3}\s(?:is|was)|rotated|changed\sto|now|set\sto))?"
+    r"(?:\s(?:now|still))?(?:\sthe)?"
+)
 _CUED = re.compile(
     rf"\b(?:{_CUE})\b{_LINK}\s?[:=]?\s?[\"'“]?([^\s\"'“”,;]{{3,}}?)(?=[\"'“”,;]?(?:\s|$)|\.(?:\s|$))", re.IGNORECASE
 )

@@ -31,6 +31,7 @@ FOUND = [
     ("secret", "the wifi password is hunter2bunny", "hunter2bunny"),
     ("secret", "token ghp_examples22fpyroa58 leaked", "ghp_examples22fpyroa58"),
     ("secret", "postgres://app:iluwlfn4j6tx@db.example.com:5432/crm", "iluwlfn4j6tx"),
+    ("secret", "the alarm code of the warehouse is now 9036", "9036"),
     ("user", "password reset for user j_brandt83", "j_brandt83"),
 ]
 
