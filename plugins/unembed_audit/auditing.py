@@ -24,13 +24,14 @@ CPU_BATCH, BATCH = 4, 64  # vectors searched together: a CPU gains nothing by mo
 
 
 class Source(Protocol):
-    """What is asked of a source: where it is, what it is, how wide its vectors are, and its records."""
+    """What is asked of a source: where and what it is, its vectors' width, notes on them, and its records."""
 
     place: str
     kind: str
     width: int
     count: int | None
     precision: str
+    notes: list[str]
 
     def batches(self, size: int = 1024) -> Iterator[RecordBatch]:
         """Every record in batches; each call begins anew."""
@@ -107,14 +108,17 @@ def audit(
                 on_progress=on_progress,
             )
         except KeyboardInterrupt:
-            _finish(folder, census, conditions, began, complete=False)
+            _finish(folder, census, conditions, source, began, complete=False)
             raise
-    return _finish(folder, census, conditions, began, complete=True)
+    return _finish(folder, census, conditions, source, began, complete=True)
 
 
-def _finish(folder: Path, census: Census, conditions: Conditions, began: float, *, complete: bool) -> dict[str, Any]:
-    spent = replace(conditions, seconds=round(time.monotonic() - began, 1))
-    return write_report(folder, census, spent, complete=complete)
+def _finish(
+    folder: Path, census: Census, conditions: Conditions, source: Source, began: float, *, complete: bool
+) -> dict[str, Any]:
+    notes = tuple(note for note in source.notes if note not in census.notes)
+    given = replace(conditions, seconds=round(time.monotonic() - began, 1), notes=notes)
+    return write_report(folder, census, given, complete=complete)
 
 
 def _settings(source: Source, inverter: Inverter, plan: Plan) -> dict[str, Any]:

@@ -4,9 +4,14 @@
     planted.py --count 1000 --tokens 16 24 32 --chunks 64 128 --effort max     # the table, on a GPU
 
 Invented records are embedded and planted in a Chroma store without documents; `unembed audit` reads it, inverts and
-reports, and its findings are compared with what was planted. Prints a JSON line a setting. `names` and `numbers` are
-the shares of planted names, and of planted spans with a digit, that are among the findings; `precision` is that of all
-findings, `precision_likely` that of those whose estimated support is at least one half. Each with its 95 % interval.
+reports, and its findings are compared with what was planted. Prints a JSON line for each setting, then the table.
+`names` and `numbers` are the shares of planted names, and of planted spans with a digit, that are among the findings;
+`precision` is that of all findings, `precision_likely` that of those whose estimated support is at least one half. Each
+with its 95 % interval. `exact` is the share of texts that come back word for word.
+
+`--without-store` embeds and inverts alone, and needs no library of the extra `audit`. Where they are missing it keeps
+what it inverted under `--keep`; the same command scores that where they are installed, without another search. These
+files also serve `python -m unembed_audit.pipeline.calibrating --inversions`.
 """
 
 import argparse
@@ -14,20 +19,26 @@ import json
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 import unembed
+from unembed.inversion.keeping import Lines
 from unembed_audit.auditing import Plan, audit
 from unembed_audit.commands.opening import open_calibration, open_tagger
-from unembed_audit.findings.detect import detect_all
-from unembed_audit.findings.support import normalised
+from unembed_audit.findings.detect import Tag, detect_all
+from unembed_audit.findings.support import SpanCalibration, normalised, supported
 from unembed_audit.invented import Planted, chunks, invented
+from unembed_audit.pipeline.calibrating import invert_texts, together
 from unembed_audit.pipeline.comparing import words_of
+from unembed_audit.plugin import LIBRARIES
 from unembed_audit.report.rates import wilson
+
+Row = dict[str, object]
 
 # As chromadb 1.x has it; up to a thousand writes the queue is the only place of the vectors.
 SCHEMA = """
@@ -46,6 +57,7 @@ create table embeddings_queue (seq_id integer primary key, created_at timestamp 
 
 def write_chroma(folder: Path, ids: list[str], vectors: np.ndarray) -> None:
     """A Chroma folder with one collection, which holds ids and vectors and nothing else."""
+    folder.mkdir(parents=True)
     database = sqlite3.connect(folder / "chroma.sqlite3")
     database.executescript(SCHEMA)
     database.execute("insert into collections values ('c1', 'planted', ?, '{}', null)", (vectors.shape[1],))
@@ -74,13 +86,100 @@ def records(inverter: unembed.Inverter, tokens: int, *, chunk: bool, seed: int) 
                 yield one
 
 
-def holds(findings: list[dict], value: str, kinds: tuple[str, ...] | None) -> bool:
-    """Whether a finding (of one of those kinds) has the value."""
-    wanted = normalised(value)
-    return any(wanted in normalised(one["value"]) for one in findings if kinds is None or one["kind"] in kinds)
+def audited(
+    inverter: unembed.Inverter,
+    made: dict[str, Planted],
+    folder: Path,
+    plan: Plan,
+    over: Callable[[], bool],
+) -> list[Row]:
+    """The rows of an audit of a store in which those records are planted, as many as there is time for."""
+    store = folder / "chroma"
+    if not store.exists():
+        texts = [one.text for one in made.values()]
+        parts = [inverter.embed(texts[i : i + 64]).cpu().numpy() for i in range(0, len(texts), 64)]
+        write_chroma(store, list(made), np.concatenate(parts))
+
+    def on_progress(_: object) -> None:
+        if over():
+            raise KeyboardInterrupt
+
+    source = unembed.open_source(store, width=inverter.dimension)
+    try:
+        audit(source, inverter, folder / "audit", plan, on_progress=on_progress)
+    except KeyboardInterrupt:
+        if not over():
+            raise
+    rows = [json.loads(line) for line in (folder / "audit" / "records.jsonl").read_text().splitlines()]
+    return [row | {"exact": same(inverter, made[row["id"]].text, row["text"])} for row in rows]
 
 
-def score(planted: dict[str, Planted], rows: list[dict], tag: object) -> dict[str, object]:
+def inverted(
+    inverter: unembed.Inverter,
+    made: dict[str, Planted],
+    folder: Path,
+    plan: Plan,
+    over: Callable[[], bool],
+) -> list[Row]:
+    """Rows of those records, embedded and inverted without a store; findings only where their libraries are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with Lines(folder / "inversions.jsonl") as lines:
+        found = list(lines.rows())
+        left = [one.text for one in made.values()][len(found) :]
+        for row in invert_texts(inverter, left, effort=plan.effort, seed=plan.seed):
+            lines.append([row])
+            found.append(row)
+            if over():
+                break
+    rows = []
+    for (name, one), row in zip(made.items(), found, strict=False):
+        exact = same(inverter, one.text, row["recovered"])
+        rows.append({"id": name, "text": row["recovered"], "queries": row["queries"], "exact": exact})
+        if not missing():
+            rows[-1]["findings"] = weighed(row, plan.tag, plan.calibration)
+    return rows
+
+
+def weighed(row: Row, tag: Tag | None, calibration: SpanCalibration | None) -> list[Row]:
+    """What is found in a text that came back."""
+    (found,) = detect_all([row["recovered"]], tag=tag)
+    given = {"candidates": row["candidates"], "similarity": row["similarities"], "confidence": row["confidence"]}
+    return [
+        {"kind": one.kind, "value": one.value, "support": one.support}
+        for one in supported(found, **given, calibration=calibration)
+    ]
+
+
+def same(inverter: unembed.Inverter, original: str, recovered: str) -> bool:
+    """Whether a text came back whole."""
+    codec = inverter.codec
+    if codec.lengths([original])[0] > codec.width:
+        return False
+    return bool((codec.encode([original]) == codec.encode([recovered])).all())
+
+
+def missing() -> list[str]:
+    """Libraries without which nothing can be found in a text."""
+    return [name for name in LIBRARIES if find_spec(name) is None]
+
+
+def within(wanted: Sequence[str], words: Sequence[str]) -> bool:
+    """Whether words stand in a row among others."""
+    size = len(wanted)
+    return bool(size) and any(list(words[i : i + size]) == list(wanted) for i in range(len(words) - size + 1))
+
+
+def holds(findings: list[Row], value: str, kinds: tuple[str, ...] | None) -> bool:
+    """Whether a finding (of one of those kinds) has the value: all its words, or letters and digits that are equal."""
+    wanted = words_of(value)
+    return any(
+        within(wanted, words_of(one["value"])) or normalised(one["value"]) == normalised(value)
+        for one in findings
+        if kinds is None or one["kind"] in kinds
+    )
+
+
+def score(planted: dict[str, Planted], rows: list[Row], tag: Tag | None) -> dict[str, object]:
     """Counts over all rows, as shares with intervals."""
     names = numbers = named = numbered = right = found = likely = likely_right = 0
     for row in rows:
@@ -96,8 +195,7 @@ def score(planted: dict[str, Planted], rows: list[dict], tag: object) -> dict[st
                 numbers += 1
                 numbered += holds(findings, value, None)
         for finding in findings:
-            wanted = words_of(finding["value"])
-            ok = any(words[i : i + len(wanted)] == wanted for i in range(len(words))) or any(
+            ok = within(words_of(finding["value"]), words) or any(
                 normalised(finding["value"]) == normalised(other.value) for other in true
             )
             found, right = found + 1, right + ok
@@ -108,40 +206,79 @@ def score(planted: dict[str, Planted], rows: list[dict], tag: object) -> dict[st
     return {name: wilson(*counts).as_dict() for name, counts in shares.items()}
 
 
+COLUMNS = {"exact": "texts word for word", "names": "names found", "numbers": "numbers found",
+           "precision": "findings right", "precision_likely": "likely ones right"}  # fmt: skip
+
+
+def table(settings: list[dict]) -> str:
+    """The settings as a table of the docs has them."""
+    lines = ["| records of | n | queries | " + " | ".join(COLUMNS.values()) + " |", "|---" * (3 + len(COLUMNS)) + "|"]
+    for one in settings:
+        cells = [
+            "–"
+            if name not in one or one[name]["share"] is None
+            else f"{100 * one[name]['share']:.0f} % ({100 * one[name]['low']:.0f} to {100 * one[name]['high']:.0f})"
+            for name in COLUMNS
+        ]
+        lines.append(f"| {one['setting']} | {one['n']} | {one['queries']:,} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Print a JSON line for each length and chunk."""
+    """Print a JSON line for each length and chunk, then a table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--count", type=int, default=12, help="records of each setting (12)")
     options.add_argument("--tokens", type=int, nargs="*", default=[16], help="longest record, in tokens (16)")
     options.add_argument("--chunks", type=int, nargs="*", default=[], help="passages of about so many tokens")
     options.add_argument("--effort", default="low", help="of the search (low)")
+    options.add_argument("--inverter", default="minilm", help="a name, or a checkpoint's folder (minilm)")
     options.add_argument("--seed", type=int, default=11)
     options.add_argument("--device", help="cpu or cuda")
-    options.add_argument("--keep", type=Path, help="folder that keeps stores and audits; a stopped run goes on")
+    options.add_argument(
+        "--keep", type=Path, help="folder that keeps stores, audits, inversions: a stopped run goes on"
+    )
+    options.add_argument("--without-store", action="store_true", help="embed and invert, with no store and no audit")
+    options.add_argument("--minutes", type=float, help="stop after so long, and score what was done")
+    options.add_argument("--out", type=Path, help="file for the results, as JSON")
     given = options.parse_args()
-    inverter = unembed.load("minilm", device=given.device)
-    tag, calibration = open_tagger(given.device), open_calibration(inverter)
+    if missing() and not given.without_store:
+        options.error(f"{', '.join(missing())} not installed: install the extra audit, or give --without-store")
+    began = time.monotonic()
+    inverter = unembed.load(given.inverter, device=given.device)
+    tag = None if missing() else open_tagger(given.device)
+    calibration = open_calibration(inverter)
+    plan = Plan(sample=None, effort=given.effort, shown=True, tag=tag, calibration=calibration, seed=given.seed,
+                batch=together(inverter, given.effort))  # fmt: skip
+
+    def over() -> bool:
+        return given.minutes is not None and time.monotonic() - began > 60 * given.minutes
+
     settings = [(tokens, False) for tokens in given.tokens] + [(tokens, True) for tokens in given.chunks]
+    done: list[dict] = []
     with tempfile.TemporaryDirectory() as temporary:
         for tokens, chunk in settings:
-            began = time.monotonic()
+            if over():
+                break
+            start = time.monotonic()
             name = f"{'chunk' if chunk else 'records'}-{tokens}-{given.count}-{given.effort}-{given.seed}"
             folder = (given.keep or Path(temporary)) / name
-            made = list(islice(records(inverter, tokens, chunk=chunk, seed=given.seed), given.count))
-            planted = {f"planted-{place:04}": one for place, one in enumerate(made)}
-            store = folder / "chroma"
-            if not store.exists():
-                store.mkdir(parents=True)
-                parts = [inverter.embed([one.text for one in made[i : i + 64]]) for i in range(0, len(made), 64)]
-                write_chroma(store, list(planted), np.concatenate([part.cpu().numpy() for part in parts]))
-            source = unembed.open_source(store, width=inverter.dimension)
-            plan = Plan(sample=None, effort=given.effort, shown=True, tag=tag, calibration=calibration)
-            report = audit(source, inverter, folder / "audit", plan)
-            rows = [json.loads(line) for line in (folder / "audit" / "records.jsonl").read_text().splitlines()]
-            facts = {"setting": name, "n": len(rows), "queries": report["queries"] // max(1, len(rows)),
-                     "estimated": report["overall"]["disclosed"], **score(planted, rows, tag),
-                     "seconds": round(time.monotonic() - began)}  # fmt: skip
+            source = records(inverter, tokens, chunk=chunk, seed=given.seed)
+            made = {f"planted-{place:04}": one for place, one in enumerate(islice(source, given.count))}
+            rows = (inverted if given.without_store else audited)(inverter, made, folder, plan, over)
+            label = f"{'about' if chunk else 'up to'} {tokens} tokens"
+            facts = {"setting": label, "effort": given.effort, "n": len(rows), "of": given.count,
+                     "queries": sum(row["queries"] for row in rows) // max(1, len(rows)),
+                     "exact": wilson(sum(row["exact"] for row in rows), len(rows)).as_dict(),
+                     **({} if missing() else score(made, rows, tag)),
+                     "seconds": round(time.monotonic() - start)}  # fmt: skip
+            done.append(facts)
             print(json.dumps(facts), flush=True)
+            if given.out is not None:
+                given.out.write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+    print(f"\n{table(done)}")
+    if missing():
+        print(f"\nnothing was looked for: {', '.join(missing())} not installed. The same command scores what "
+              f"{given.keep or '--keep'} holds where the extra audit is.")  # fmt: skip
 
 
 if __name__ == "__main__":

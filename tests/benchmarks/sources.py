@@ -1,19 +1,22 @@
-"""How fast sources are read and how much memory that takes: `python tests/benchmarks/sources.py [--count N] [KIND …]`.
+"""How fast sources are read and how much memory that takes.
 
-Each kind is made on the fly in a temporary folder, then read in a process of its own: seconds, vectors a second, and
-the peak of memory above what the process needed before. Memory that pages of a mapped file fill isn't counted where
-the system tells it apart (Linux: anonymous memory).
+    sources.py                                        # 100,000 vectors of every kind
+    sources.py chroma lance --count 10000 100000      # of two kinds; memory that is flat is the same for both numbers
+
+Each store is made once, in build/benchmarks, then read in a process of its own: seconds, vectors a second, and the peak
+of memory above what the process had after importing unembed. Memory that pages of a mapped file fill isn't counted
+where the system tells it apart (Linux: anonymous memory).
 """
 
 import argparse
 import json
 import pickle
 import resource
+import shutil
 import sqlite3
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -23,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 WIDTH = 384
+MADE = Path(__file__).parents[2] / "build" / "benchmarks"
 
 
 def pieces(count: int, size: int = 10_000):
@@ -251,27 +255,39 @@ def measure(place: str, whole: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}; all unless named")
-    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--count", type=int, nargs="+", default=[100_000], help="vectors of each store (100000)")
+    parser.add_argument("--fresh", action="store_true", help="make stores again that are there")
     parser.add_argument("--whole", action="store_true", help="read_vectors, one array, instead of batches")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         return measure(options.measure, options.whole)
-    print(f"{options.count:,} vectors, {WIDTH} wide")
-    print(f"{'kind':<18}{'seconds':>9}{'processor':>11}{'vectors/s':>12}{'deleted':>9}{'peak MB':>9}")
+    print(f"{WIDTH} wide")
+    print(f"{'kind':<18}{'vectors':>9}{'seconds':>9}{'processor':>11}{'vectors/s':>12}{'deleted':>9}{'peak MB':>9}")
     for kind in options.kinds or KINDS:
-        name, make = KINDS[kind]
-        with tempfile.TemporaryDirectory(prefix="unembed-") as folder:
-            path = Path(folder, name)
-            make(path, options.count)
+        for count in options.count:
+            path = made(kind, count, options.fresh)
             words = [sys.executable, __file__, "--measure", str(path), *(["--whole"] if options.whole else [])]
             done = subprocess.run(words, capture_output=True, text=True)
-        if done.returncode:
-            print(f"{kind:<18}{(done.stderr.strip().splitlines() or ['failed'])[-1]}")
-            continue
-        seconds, cpu, count, deleted, peak = json.loads(done.stdout)
-        print(f"{kind:<18}{seconds:>9.1f}{cpu:>11.1f}{count / seconds:>12,.0f}{deleted:>9,}{peak:>9.0f}", flush=True)
+            if done.returncode:
+                print(f"{kind:<18}{(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+                continue
+            seconds, cpu, read, deleted, peak = json.loads(done.stdout)
+            rate = f"{read / seconds:>12,.0f}"
+            print(f"{kind:<18}{read:>9,}{seconds:>9.1f}{cpu:>11.1f}{rate}{deleted:>9,}{peak:>9.0f}", flush=True)
     return None
+
+
+def made(kind: str, count: int, fresh: bool) -> Path:
+    """Where a store of that kind and size lies; it is made where it doesn't yet, or half of it does."""
+    name, make = KINDS[kind]
+    folder = MADE / f"{kind}-{count}"
+    if fresh or not (folder / "whole").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        make(folder / name, count)
+        (folder / "whole").touch()
+    return folder / name
 
 
 if __name__ == "__main__":

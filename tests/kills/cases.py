@@ -25,6 +25,8 @@ class Case(ABC):
 
     name: str
     slow = False  # so that it is tried less often
+    kills = 5  # at most, of one piece of work
+    soon = 1.0  # a kill comes within this part of the time that the whole takes
     paced = 0.0  # seconds that each search is made to take, so that kills come between them
 
     @abstractmethod
@@ -208,3 +210,48 @@ class Asking(Case):
         own = [count for text, count in self.service.asked.items() if text.startswith(f"/{folder.name}/")]
         twice = sum(count - 1 for count in own)
         assert own and twice <= 4 * 8 * kills["KILL"], (twice, kills)
+
+
+class Auditing(Case):
+    """`audit --all` of the toy's vectors, with their texts beside half of them: rows one by one, then a report."""
+
+    name = "audit"
+    kills, soon = 50, 0.06
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def prepare(self, folder: Path) -> None:
+        from unembed.testing.toy import toy_inverter, words
+
+        texts = words(self.count)
+        vectors = toy_inverter().embed(texts).tolist()
+        with open(folder / "store.jsonl", "w") as file:
+            for number, (text, one) in enumerate(zip(texts, vectors, strict=True)):
+                beside = {"text": text} if number % 2 else {}
+                file.write(json.dumps({"id": f"rec-{number}", "embedding": one, **beside}) + "\n")
+
+    def words(self, folder: Path) -> list[str]:
+        words = ["audit", str(folder / "store.jsonl"), "--all", "--inverter", "toy", "--effort", "low"]
+        return [*words, "--device", "cpu", "--show-text", "--out", str(folder / "report")]
+
+    def result(self, folder: Path) -> Any:
+        report = json.loads((folder / "report" / "report.json").read_text())
+        for changing in ("place", "seconds", "when"):
+            del report["conditions"][changing]
+        assert report["complete"] and (folder / "report" / "report.html").exists()
+        return self._rows(folder), report
+
+    def check(self, folder: Path) -> None:
+        rows = self._rows(folder)
+        assert [row["id"] for row in rows] == [f"rec-{number}" for number in range(len(rows))]
+
+    def spent(self, folder: Path, kills: Counter[str]) -> None:
+        assert len(self._rows(folder)) == self.count
+        searched = sum(map(int, (folder / "searched").read_text().split()))
+        assert self.count <= searched <= self.count + GROUP * kills.total(), searched
+
+    def _rows(self, folder: Path) -> list[Any]:
+        path = folder / "report" / "records.jsonl"
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        return [json.loads(line) for line in lines]

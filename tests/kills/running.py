@@ -21,7 +21,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
-from cases import GROUP, Asking, Calibrating, Case, Inverting, Service, Training
+from cases import GROUP, Asking, Auditing, Calibrating, Case, Inverting, Service, Training
 
 from unembed import cli
 from unembed.inversion import stream
@@ -88,13 +88,13 @@ def _child(case: Case, folder: Path) -> None:
         os._exit(code)
 
 
-def trial(case: Case, folder: Path, draw: random.Random, seconds: float, most: int) -> Counter[str]:
-    """Begin a case, kill it up to `most` times as it goes on, let it end; returns the kills that came in time."""
+def trial(case: Case, folder: Path, draw: random.Random, seconds: float) -> Counter[str]:
+    """Begin a case, kill it again and again as it goes on, let it end; returns the kills that came in time."""
     kills: Counter[str] = Counter()
     case.prepare(folder)
-    for _ in range(most):
+    for _ in range(case.kills):
         name = SIGNALS[draw.randrange(len(SIGNALS))]
-        _, code = run(case, folder, draw.uniform(0, seconds), name)
+        _, code = run(case, folder, draw.uniform(0, case.soon * seconds), name)
         if code is None:
             kills[name] += 1
         else:
@@ -128,7 +128,7 @@ def kill(cases: list[Case], count: int, seed: int, folder: Path, say=print) -> d
         place = folder / f"{number}"
         place.mkdir()
         print(f"{time.strftime('%H:%M:%S')} {case.name}", file=sys.stderr)
-        found[case.name] += trial(case, place, draw, seconds[case.name], 5)
+        found[case.name] += trial(case, place, draw, seconds[case.name])
         assert case.result(place) == whole[case.name], f"{case.name}: another result in {place}"
         number += 1
     for name, kills in found.items():
@@ -211,18 +211,26 @@ def image_cases(folder: Path) -> list[Case]:
     return [Training("image", recipe, slow=True)]
 
 
+def audit_cases(_: Path) -> list[Case]:
+    """An audit of 2,000 records, whose toy texts have no names to tag."""
+    from unembed_audit.commands import opening
+
+    opening.open_tagger = lambda device: None
+    return [Auditing(2000)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("toy", "text", "image"))
+    parser.add_argument("--only", choices=("toy", "audit", "text", "image"))
     given = parser.parse_args()
     torch.set_num_threads(1)
     real = tuple(discovery.entry_points(group=discovery.GROUP))
     toy = EntryPoint(name="toy", value="unembed.testing.toy", group="unembed")
     discovery.entry_points = lambda group: (*real, toy)
     began = time.monotonic()
-    makers = {"toy": toy_cases, "text": text_cases, "image": image_cases}
+    makers = {"toy": toy_cases, "audit": audit_cases, "text": text_cases, "image": image_cases}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cases = [case for kind, make in makers.items() if given.only in (None, kind) for case in make(folder)]

@@ -4,10 +4,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
-def test_nothing_is_lost_or_done_twice() -> None:
+
+def killed(count: int, only: str) -> str:
     script = Path(__file__).parent / "running.py"
-    command = [sys.executable, script, "--kills", "6", "--only", "toy"]
+    command = [sys.executable, script, "--kills", str(count), "--only", only]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "nothing lost, nothing twice" in done.stdout and "invert --out .jsonl" in done.stdout
+    assert "nothing lost, nothing twice" in done.stdout
+    return done.stdout
+
+
+def test_nothing_is_lost_or_done_twice() -> None:
+    assert "invert --out .jsonl" in killed(6, "toy")
+
+
+@pytest.mark.slow
+def test_an_audit_of_two_thousand_records_survives_fifty_kills() -> None:
+    assert "audit                     50 kills" in killed(50, "audit")

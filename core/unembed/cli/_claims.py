@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from unembed.contract.embedder import Embedder
     from unembed.inversion.inverter import Inverter
     from unembed.inversion.results import Row
+    from unembed.sources.source import Source
 
-__all__ = ["Claims", "note", "note_inputs"]
+__all__ = ["Claims", "about_norms", "note", "note_inputs"]
+
+ALIKE = 0.02  # norms that differ by less are taken for one
 
 
 def note(line: str) -> None:
@@ -52,6 +56,19 @@ class Claims:
         for verdict, sentence in sentences.items():
             if self.verdicts[verdict]:
                 note(f"{self.verdicts[verdict]} of {self.total} vectors {sentence}")
+
+
+def about_norms(source: "Source", embedder: "Embedder") -> list[str]:
+    """What the norms of a source's vectors tell, where their embedder gives vectors of norm 1."""
+    low, high = source.norms
+    if not embedder.normalized or source.precision != "float" or max(abs(low - 1), abs(high - 1)) <= ALIKE:
+        return []
+    if high - low <= ALIKE * high:
+        return [f"the vectors have norm {high:.3g}, those of {embedder.name} norm 1: their direction alone counts"]
+    return [
+        f"the vectors have norms of {low:.3g} to {high:.3g}, those of {embedder.name} norm 1: they were altered, are "
+        "sums or differences, or are another model's"
+    ]
 
 
 def note_inputs(inverter: "Inverter", inputs: Sequence[Any]) -> None:

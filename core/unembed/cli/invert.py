@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from unembed.cli._claims import Claims, note, note_inputs
+from unembed.cli._claims import Claims, about_norms, note, note_inputs
 from unembed.cli._shared import Searching, announce, metered, progress, search_options
 from unembed.errors import InputError, brief
 
@@ -41,7 +41,8 @@ VERDICTS = {
 @click.option(
     "--ranges",
     type=click.Path(path_type=Path),
-    help="Lowest and highest number of each dimension, two rows, where --vectors are 8-bit codes of such ranges.",
+    help="Lowest and highest number of each dimension (two rows, or low and high in an .npz), where --vectors are "
+    "8-bit codes of such ranges.",
 )
 @click.option(
     "--precision", help="How --vectors are rounded: int8, '3 decimals', noise:0.01 …  [default: read from their digits]"
@@ -94,6 +95,10 @@ def invert(
         )
     check_out(out, kind, searching.inverter, vectors, dry=searching.dry_run)
     source = None if vectors is None else _opened(vectors, column, collection, ranges, width, strict)
+    if source is not None and width is not None and source.width != width:
+        from unembed.sources.undo import unfit
+
+        raise InputError(unfit(source.width, width, searching.inverter))
     model = searching.open()
     search = searching.settings(model)
     if kind is None:
@@ -103,7 +108,7 @@ def invert(
     if source is not None and ranges is not None and precision is None:
         precision = _of_ranges(source, ranges)
     note_inputs(model, inputs)
-    for line in () if source is None else source.notes:
+    for line in () if source is None else [*source.notes, *about_norms(source, model.embedder)]:
         note(line)
     if searching.dry_run:
         announce(_forecast(model, inputs, targets, search), as_json)
@@ -164,17 +169,23 @@ def _opened(
 
 
 def _numbers(path: Path) -> Any:
-    """The two rows of a file of ranges."""
-    from unembed.sources.vectors import read_vectors
+    """The two rows of a file of ranges: an array, or the arrays `low` and `high` of an .npz."""
+    from zipfile import BadZipFile
 
-    if path.suffix != ".npy":
-        return read_vectors(path)
     import numpy as np
 
+    from unembed.sources.vectors import read_vectors
+
     try:
-        return np.load(path, allow_pickle=False).astype(np.float64)
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise InputError(f"--ranges {path} isn't a readable .npy array of numbers: {error}") from error
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False).astype(np.float64)
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                if {"low", "high"} <= set(file.files):
+                    return np.stack([file["low"], file["high"]]).astype(np.float64)
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
+        raise InputError(f"--ranges {path} isn't a readable {path.suffix} file of numbers: {error}") from error
+    return read_vectors(path)
 
 
 def _of_ranges(source: "Source", ranges: Path) -> str:
@@ -191,14 +202,12 @@ def _targets(
 ) -> "InputTargets | SourceTargets":
     from unembed.inversion.keeping import digest
     from unembed.inversion.targets import InputTargets, SourceTargets, content_of
+    from unembed.sources.undo import unfit
 
     if source is None or place is None:
         return InputTargets(model, inputs)
     if source.width != model.dimension:
-        raise InputError(
-            f"the vectors are {source.width} wide; inverter {model.name!r} takes vectors of {model.embedder.name!r}, "
-            f"which are {model.dimension} wide: use an inverter trained for their model"
-        )
+        raise InputError(unfit(source.width, model.dimension, model.name))
     column, collection, ranges = chosen
     content = content_of(place, source)
     beside = None if ranges is None else _numbers(ranges).tolist()

@@ -26,8 +26,9 @@ class Source:
     `kind` says what it is ("Chroma 1.x"), `width` how wide its first vectors are and `widths` all seen so far,
     `count` how many rows it has where that is known without reading, `collections` their names, `notes` what a reader
     should know of the vectors. `precision` is what is left of their numbers (float, int8 or sign), `undone` the step
-    that undoes how they were stored, or None. After a pass over `batches`, `skipped` counts its bad rows by reason and
-    `skipped_rows` holds the first ten; `total` and `deleted` count the records.
+    that undoes how they were stored, or None; `norms` are the least and the greatest norm of the first 64. After a
+    pass over `batches`, `skipped` counts its bad rows by reason and `skipped_rows` holds the first ten; `total` and
+    `deleted` count the records.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Source:
             if self.undone is None and uneven(sample):
                 self.undone = recentre(self._sample(_LOOK))
         self.precision = "float" if self.undone is None else self.undone.precision
+        self.norms = _norms(sample if self.undone is None else self.undone.apply(sample))
         self.width: int = sample.shape[1] if self.undone is None else self.undone.width
         self.widths = (self.width,)
         if self.undone is not None:
@@ -133,6 +135,11 @@ class Source:
 def _undone(sample: Vectors, width: int | None, ranges: NDArray[np.floating] | None) -> Undo | None:
     """What to undo, told from the first records or by ranges that were given."""
     return recognise(sample, width) if ranges is None else from_ranges(ranges, signed=bool(sample.min() < 0))
+
+
+def _norms(sample: Vectors) -> tuple[float, float]:
+    found = np.linalg.norm(sample.astype(np.float64), axis=1)
+    return float(found.min()), float(found.max())
 
 
 def _named(row: SkippedRow) -> str:

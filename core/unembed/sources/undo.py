@@ -13,7 +13,7 @@ from unembed.errors import InputError
 from unembed.sources.records import Vectors
 from unembed.sources.sphere import shifted
 
-__all__ = ["Undo", "advise", "from_ranges", "recentre", "recognise"]
+__all__ = ["Undo", "advise", "from_ranges", "recentre", "recognise", "unfit"]
 
 _ONE_SCALE, _OWN_RANGES = 2.75, 2.1  # kurtosis: of normal numbers 3, of a bell cut at its ends 2.5, of even ones 1.8
 _FEWEST_PADS = 8
@@ -166,3 +166,9 @@ def advise(width: int, wanted: int) -> str:
         packed = f"; {wanted // 8} bytes would be its sign bits" if width * 8 < wanted else ""
         return f"vectors are {width} wide, narrower than the embedder's {wanted}: were they cut?{packed}"
     return f"vectors are {width} wide, the embedder's {wanted}: are they another model's?"
+
+
+def unfit(width: int, wanted: int, inverter: str) -> str:
+    """Why an inverter can't take vectors of another width than its embedder's, in one line."""
+    asked = "were they cut, or are they another model's?" if width < wanted else "are they another model's?"
+    return f"the vectors are {width} wide; inverter {inverter!r} takes vectors that are {wanted} wide: {asked}"

@@ -7,14 +7,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from unembed.cli._claims import about_norms, note
 from unembed.cli._shared import metered
 from unembed.defaults import EFFORT, EFFORTS, INVERTER
 from unembed.errors import InputError
 from unembed_audit.pipeline.run import Progress
+
+if TYPE_CHECKING:
+    from unembed.sources.source import Source
 
 __all__ = ["audit"]
 
@@ -78,7 +82,8 @@ def audit(
     SOURCE is a file, a folder of a store or a server's URL; it is only read. The folder --out gets report.html,
     report.json, records.jsonl and report.sarif. An audit that was stopped goes on when the same command is given again.
     """
-    from unembed import load, open_source
+    from unembed import load
+    from unembed.registry.opening import foreseen
     from unembed_audit.auditing import Plan
     from unembed_audit.auditing import audit as run_audit
     from unembed_audit.commands.opening import (
@@ -91,23 +96,21 @@ def audit(
     )
 
     check_extra()
+    _, width = foreseen(inverter)
+    opened = None if width is None else _opened(source, column, collection, width, inverter)
     model = load(inverter, device=device, embedder=embedder)
     effort = effort or (CPU_EFFORT if model.embedder.device.type == "cpu" else EFFORT)
     model.settings(effort)
-    opened = open_source(source, column, collection=collection, width=model.dimension)
-    if opened.width != model.dimension:
-        raise InputError(
-            f"the vectors of {opened.place} are {opened.width} wide; inverter {model.name!r} takes vectors of "
-            f"{model.embedder.name!r}, {model.dimension} wide: `unembed identify` says which model they are of"
-        )
+    opened = opened or _opened(source, column, collection, model.dimension, inverter)
+    opened.notes += about_norms(opened, model.embedder)
+    for line in opened.notes:
+        note(line)
     found, name = who_made(opened, model), model.embedder.name
     identified = in_words(found)
     click.echo(f"embedder: {identified}", err=True)
     belongs = belongs_to(found, name) if found.mixed and not force else None
     if belongs is not None:
-        click.echo(
-            f"note: vectors of other models than {name!r} are counted and left out (--force inverts all)", err=True
-        )
+        note(f"vectors of other models than {name!r} are counted and left out (--force inverts all)")
     elif not force and any(group.embedder != name for group in found.groups):
         raise InputError(
             f"the vectors of {opened.place} don't look like those of {name!r} ({identified}): choose another "
@@ -115,7 +118,7 @@ def audit(
         )
     tag = open_tagger(device)
     if tag is None:
-        click.echo("note: no tagger of names is installed; names, diagnoses and drugs are not looked for", err=True)
+        note("no tagger of names is installed; names, diagnoses and drugs are not looked for")
     plan = Plan(
         sample=None if everything else sample,
         effort=effort,
@@ -140,6 +143,18 @@ def audit(
     if fail_above is not None and share > fail_above:
         click.echo(f"{100 * share:.1f} % of records give something away, more than {100 * fail_above:g} %", err=True)
         click.get_current_context().exit(1)
+
+
+def _opened(place: str, column: str | None, collection: str | None, width: int, inverter: str) -> "Source":
+    """The source, before any model is loaded where it can't be inverted."""
+    from unembed import open_source
+    from unembed.sources.undo import unfit
+
+    found = open_source(place, column, collection=collection, width=width)
+    if found.width != width:
+        said = unfit(found.width, width, inverter)
+        raise InputError(f"{found.place}: {said} `unembed identify` says which model they are of")
+    return found
 
 
 def _named(source: str) -> str:

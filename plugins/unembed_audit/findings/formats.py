@@ -171,7 +171,7 @@ FORMATS: tuple[_Format, ...] = (
     # numbers of records and documents
     _format(
         "id",
-        r"\b(?:ref(?:erence)?|invoice|order|case|ticket|policy|claim|contract|incident|passport|"
+        r"\b(?:ref(?:erence)?|invoice|order|case|ticket|policy|claim|contract|incident|passport|purchase|reservation|quote|voucher|coupon|"
         r"licen[cs]e|mrn|nhs|ssn|plate|badge|booking|flight|parcel|tracking|file|participant|patient|"
         r"member|customer|employee|student|permit|certificate|asset|request|docket)\b(?:\s?(?:no|"
         r"nr|number|id)\b\.?)?\s?[:=#]?\s?#?((?=[a-z./-]*\d)[a-z0-9]+(?:[-/.][a-z0-9]+)*)\b",
@@ -188,6 +188,17 @@ FORMATS: tuple[_Format, ...] = (
         _mixed,
     ),
     _format("id", r"\b\d{3}-\d{2}-\d{4}\b", 0.8),
+    # a file's or a commit's hash; numbers that tax offices give: CPF and CNPJ, EIN, VAT
+    _format(
+        "id",
+        r"\b(?:hash|sample|sha-?(?:1|256|512)?|md5|commit|digest|checksum)\b(?:\sof)?\s?[:=]?\s?"
+        r"((?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{6,64})\b(?![.-])",
+        0.97,
+        group=1,
+    ),
+    _format("id", r"(?<![\w.-])(?:\d{3}\.\d{3}\.\d{3}|\d{2}\.\d{3}\.\d{3}/\d{4})-\d{2}(?![\w-])", 0.96),
+    _format("id", r"(?<![\w.-])\d{2}-\d{7}(?![\w-])", 0.93),
+    _format("id", r"(?<![\w.@-])[a-z]{2}\d{8,12}(?![\w-])", 0.93),
     _format("id", r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", 0.88),
     _format("id", r"(?<![\w#])#\d{3,}\b", 0.7),
 )

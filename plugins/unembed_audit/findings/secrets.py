@@ -25,9 +25,23 @@ _CUE = (
     r"|recovery)[ -](?:code|pin|password)|pin(?:[ -](?:code|number))?|otp|wi-?fi(?:[ -](?:password|key))?"
     r"|combination"
 )
-_LINK = r"(?:\s(?:is|was|to|(?:for|of)(?:\s\w+\.?){1,3}\s(?:is|was)|rotated|changed\sto|now|set\sto))?(?:\sthe)?"
+_LINK = (
+    r"(?:\s(?:is|was|to|(?:for|of)(?:\s\w+\.?){1,3}\s(?:is|was)|(?:was\s)?(?:rotated|exposed|leaked|revoked|stolen)"
+    r"|changed\sto|now|set\sto))?"
+    r"(?:\s(?:now|still))?(?:\sthe)?"
+)
 _CUED = re.compile(
     rf"\b(?:{_CUE})\b{_LINK}\s?[:=]?\s?[\"'“]?([^\s\"'“”,;]{{3,}}?)(?=[\"'“”,;]?(?:\s|$)|\.(?:\s|$))", re.IGNORECASE
+)
+# What stands after an address, as lists of leaked credentials have it.
+_BESIDE_EMAIL = re.compile(
+    r"@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,12}(?:\s?[:/|]\s?|\s(?:and|with)\s)(?=\S*[a-z])(?=\S*[\d$*&!%^~])"
+    r"([^\s@,;:|\"']{6,})(?=[\s,;:|\"']|$)",
+    re.IGNORECASE,
+)
+# Letters and digits with marks among them that ordinary words don't have; "r$26" is money, "room#12" a place.
+_MARKED = re.compile(
+    r"(?<!\S)(?=\S*[a-z]{3})(?=\S*\d)(?=\w+[$*&!%^~])(?![a-z]{1,2}\$\d)[\w$*&!%^~#-]{6,}", re.IGNORECASE
 )
 _IN_URL = re.compile(r"\b[a-z][a-z0-9+]*://[^\s/:@]+:([^\s/@]+)@", re.IGNORECASE)
 _RUN = re.compile(r"(?<![\w@./:-])(?:\w+=)?([\w$!*&^%+~=-]{10,})(?![\w@])")
@@ -41,9 +55,16 @@ def find_secrets(text: str) -> Iterator[Finding]:
     for match in _IN_URL.finditer(text):
         yield Finding("secret", *match.span(1), match[1], 0.985)
     for match in _CUED.finditer(text):
-        value = match[1].rstrip(".!?)")
+        value = match[1].rstrip(".!?):")
         if value and _unlike_a_word(value):
             yield Finding("secret", match.start(1), match.start(1) + len(value), value, 0.9)
+    for match in _BESIDE_EMAIL.finditer(text):
+        value = match[1].rstrip(".!?)")
+        yield Finding("secret", match.start(1), match.start(1) + len(value), value, 0.93)
+    for match in _MARKED.finditer(text):
+        value = match[0].rstrip("!%-#")
+        if any(not c.isalnum() and c not in "_-" for c in value):
+            yield Finding("secret", match.start(), match.start() + len(value), value, 0.93)
     for match in _CODE.finditer(text):
         yield Finding("secret", *match.span(1), match[1], 0.84)
     for match in _RUN.finditer(text):

@@ -16,7 +16,8 @@ import numpy as np
 
 from unembed import Inverter
 from unembed.defaults import INVERTER
-from unembed.errors import InputError
+from unembed.errors import InputError, MissingExtraError
+from unembed.inversion.keeping import Lines, read_lines
 from unembed_audit.findings.detect import Tag, detect_all
 from unembed_audit.findings.support import SHIPPED, SpanCalibration, calibration_error, features_of, fit
 from unembed_audit.pipeline.comparing import compare
@@ -24,17 +25,18 @@ from unembed_audit.pipeline.inverting import inverted
 from unembed_audit.tagger.examples import read_records
 from unembed_audit.tagger.measuring import planted_records
 
-__all__ = ["invert_texts", "main", "weighed"]
+__all__ = ["invert_texts", "main", "together", "weighed"]
 
 HELD_OUT = ("patient", "bank", "secincident", "order", "school", "voicemail", "contactcard", "casework")
-AT_ONCE = 64
+CPU_AT_ONCE = 4  # texts searched together: a CPU gains nothing by more, and results come sooner
 
 
 def invert_texts(inverter: Inverter, texts: Sequence[str], *, effort: str, seed: int = 0) -> Iterator[dict[str, Any]]:
     """Embed and invert texts; of each, what the embedder saw of it, what came back, and the search's candidates."""
-    batches = (inverter.embed(texts[i : i + AT_ONCE]).cpu().numpy() for i in range(0, len(texts), AT_ONCE))
+    size = together(inverter, effort)
+    batches = (inverter.embed(texts[i : i + size]).cpu().numpy() for i in range(0, len(texts), size))
     codec = inverter.codec
-    for one in inverted(inverter, batches, effort=effort, seed=seed, at_once=AT_ONCE):
+    for one in inverted(inverter, batches, effort=effort, seed=seed, at_once=size):
         yield {
             "text": str(codec.decode(codec.encode([texts[one.place]]))[0]),
             "recovered": one.text,
@@ -45,6 +47,11 @@ def invert_texts(inverter: Inverter, texts: Sequence[str], *, effort: str, seed:
             "inverter": inverter.name,
             "queries": one.queries,
         }
+
+
+def together(inverter: Inverter, effort: str) -> int:
+    """How many texts to search together."""
+    return CPU_AT_ONCE if inverter.embedder.device.type == "cpu" else inverter.at_once(inverter.settings(effort))
 
 
 def weighed(rows: Iterable[dict[str, Any]], tag: Tag | None) -> tuple[list[list[float]], list[bool], list[float]]:
@@ -100,17 +107,20 @@ def main(
 ) -> None:
     """Fit the calibration of spans to records that are embedded and inverted, or check the shipped one."""
     from unembed import load
-    from unembed_audit.commands.opening import open_tagger
+    from unembed_audit.commands.opening import check_extra, open_tagger
 
     done = _lines(inversions)
     if len(done) < samples:
         model = load(inverter, device=device)
         texts = list(cut(model, _texts(records, samples, seed), *tokens, seed))[len(done) :]
-        with open(inversions, "a", encoding="utf-8") as file:
+        with Lines(inversions) as lines:
             for row in invert_texts(model, texts, effort=effort, seed=seed):
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                file.flush()
+                lines.append([row])
         done = _lines(inversions)
+    try:
+        check_extra()
+    except MissingExtraError as error:
+        raise MissingExtraError(f"{error}. What was inverted is kept in {inversions}: fit it elsewhere") from error
     given = weighed(done, open_tagger(device))
     features, right, confidence = np.array(given[0]), np.array(given[1], dtype=bool), np.array(given[2])
     facts: dict[str, Any] = {"texts": len(done), "spans": len(right), "right": round(float(right.mean()), 4)}
@@ -126,7 +136,7 @@ def main(
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return list(read_lines(path)) if path.exists() else []
 
 
 def _texts(records: Path | None, samples: int, seed: int) -> list[str]:

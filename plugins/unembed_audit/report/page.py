@@ -9,7 +9,7 @@ from markupsafe import Markup
 from unembed_audit.findings.kinds import KINDS
 from unembed_audit.report.charts import bars
 from unembed_audit.report.rates import Rate
-from unembed_audit.report.words import actions, changes, defend_command, method, sentences
+from unembed_audit.report.words import actions, changes, defend_command, method, percent, sentences
 
 __all__ = ["page"]
 
@@ -41,6 +41,7 @@ def page(report: Mapping[str, Any]) -> str:
         r=report,
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         charts=charts,
+        share=percent,
         labels={name: kind.one for name, kind in KINDS.items()},
         summary=sentences(report),
         method=method(report),

@@ -6,7 +6,7 @@ from typing import Any
 
 from unembed_audit.findings.kinds import KINDS
 
-__all__ = ["actions", "changes", "defend_command", "method", "sentences"]
+__all__ = ["actions", "changes", "defend_command", "method", "percent", "sentences"]
 
 NAMED = 5  # kinds that the summary names
 
@@ -122,10 +122,15 @@ def changes(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _share(value: float | None) -> str:
-    if value is None:
-        return "an unknown share"
+def percent(value: float) -> str:
+    """A share in words' precision: none that is short of all is rounded to all."""
+    if 0.995 <= value < 1:
+        return "over 99 %"
     return f"{100 * value:.0f} %" if value == 0 or value >= 0.095 else f"{100 * value:.1f} %"
+
+
+def _share(value: float | None) -> str:
+    return "an unknown share" if value is None else percent(value)
 
 
 def _number(value: int) -> str:

@@ -61,7 +61,7 @@ def names_of(locales: Sequence[str], count: int, *, seed: int = 0) -> list[tuple
     try:
         from faker import Faker
     except ModuleNotFoundError as error:
-        raise MissingExtraError("names of more origins need faker: pip install faker") from error
+        raise MissingExtraError("names of more origins need faker: pip install faker, or --names 0") from error
     made: list[tuple[str, ...]] = []
     for place, locale in enumerate(locales):
         fake = Faker(locale)

@@ -8,6 +8,8 @@ from unembed_audit.tagger.examples import Record
 
 __all__ = ["score_spans"]
 
+NUMBERS = ("account", "amount", "card", "iban", "id")
+
 
 def score_spans(
     records: Sequence[Record], find: Callable[[Sequence[str]], Sequence[Sequence[Finding]]], *, at_once: int = 64
@@ -15,6 +17,7 @@ def score_spans(
     """Recall and precision of each kind in characters, spaces aside, on the records' lower-cased texts.
 
     `covered` is the share of a kind's characters found as any kind at all: what is masked. `n` counts the kind's spans.
+    The last entries are `numbers`, the kinds of number but telephones and dates together, and `all`.
     """
     true, found, both, covered, spans = Counter[str](), Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     for group in range(0, len(records), at_once):
@@ -37,6 +40,9 @@ def score_spans(
                     covered[truth] += claim is not None
                 if claim is not None:
                     found[claim] += 1
+    for name, kinds in {"numbers": NUMBERS, "all": set(true) | set(found)}.items():
+        for counts in (true, found, both, covered, spans):
+            counts[name] = sum(counts[kind] for kind in kinds)
     return {
         kind: {
             "recall": round(both[kind] / true[kind], 4) if true[kind] else 0.0,
@@ -44,7 +50,8 @@ def score_spans(
             "covered": round(covered[kind] / true[kind], 4) if true[kind] else 0.0,
             "n": spans[kind],
         }
-        for kind in sorted(set(true) | set(found))
+        for kind in sorted(set(true) | set(found), key=lambda kind: (kind in ("numbers", "all"), kind))
+        if true[kind] or found[kind]
     }
 
 

@@ -1,5 +1,6 @@
 """From a text to findings by the tagger."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ __all__ = ["Tagger", "shipped"]
 
 WINDOW, STRIDE = 254, 190  # tokens that the encoder sees at once, and how far the window moves on longer texts
 AT_ONCE = 32  # windows
-SURE = 0.5  # score from which a span is a finding
+SURE, PLAIN = 0.5, 0.9  # scores from which a span is a finding, and a plain word a password
 
 
 def shipped() -> Path:
@@ -52,7 +53,7 @@ class Tagger:
             best = probabilities.argmax(1).tolist() if len(places) else []
             spans = _joined(spans_of(best), [text[start:end] for start, end in places])
             made = [self._finding(text, places, probabilities, span) for span in spans]
-            found.append([one for one in made if one.score >= SURE and sum(map(str.isalnum, one.value)) > 1])
+            found.append([one for one in made if one.score >= SURE and _possible(one)])
         return found
 
     def _finding(
@@ -103,6 +104,20 @@ class Tagger:
                 found[start : start + inner][better] = values[1 : inner + 1][better]
                 depth[start : start + inner][better] = away[better]
         return found
+
+
+def _possible(finding: Finding) -> bool:
+    """Whether a value can be of its kind at all: a telephone number has no letters, a document's number has digits."""
+    value, size = finding.value, sum(map(str.isalnum, finding.value))
+    if size < 2:
+        return False
+    if finding.kind == "phone":
+        return re.search(r"[a-z]\d|\d[a-z]", value) is None and sum(map(str.isdigit, value)) > 3
+    if finding.kind == "id":
+        return any(map(str.isdigit, value)) or size > 4
+    if finding.kind == "secret":
+        return value[0].isalnum() and (finding.score >= PLAIN or not value.isalpha())
+    return True
 
 
 def _joined(spans: Iterable[tuple[int, int, str]], words: Sequence[str]) -> list[tuple[int, int, str]]:

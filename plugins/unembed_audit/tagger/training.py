@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 
 from unembed.errors import InputError
 from unembed_audit.findings.detect import detect_all
+from unembed_audit.plugin import LIBRARIES
 from unembed_audit.tagger.changing import Speller, corrupted, names_of, renamed, spellers
 from unembed_audit.tagger.examples import (
     Example,
@@ -169,13 +171,15 @@ def train(
 
 
 def measure(network: TaggerNetwork, tokenizer: Any, records: Sequence[Record], device: torch.device) -> dict[str, Any]:
-    """Detection on records of kinds that weren't trained on: the tagger alone, and together with the formats."""
+    """Detection on records of kinds that weren't trained on: the tagger alone, and together with the formats.
+
+    The formats need the libraries of the extra `audit`; without them the tagger is measured alone.
+    """
     tagger = Tagger(network, tokenizer, device=device)
-    return {
-        "records": len(records),
-        "tagger": score_spans(records, tagger),
-        "with formats": score_spans(records, lambda texts: detect_all(texts, tag=tagger)),
-    }
+    found: dict[str, Any] = {"records": len(records), "tagger": score_spans(records, tagger)}
+    if all(find_spec(name) is not None for name in LIBRARIES):
+        found["with formats"] = score_spans(records, lambda texts: detect_all(texts, tag=tagger))
+    return found
 
 
 @click.command()

@@ -144,6 +144,17 @@ def test_another_width_is_named(run, tmp_path):
     assert code == 2 and "7 wide" in err and "24 wide" in err and "identify" in err
 
 
+def test_what_is_known_of_the_vectors_is_said_and_stands_in_the_report(run, tmp_path):
+    texts = words(12, seed=4)
+    scaled = np.pad(toy_inverter().embed(texts).numpy() * 5.3, ((0, 0), (0, 8))).astype(np.float32)
+    code, _, err = audit(run, store(tmp_path / "scaled.parquet", texts, vectors=scaled), tmp_path / "out")
+    notes = json.loads((tmp_path / "out" / "report.json").read_text())["conditions"]["notes"]
+    assert code == 0 and len(notes) == 2 and all(f"note: {one}\n" in err for one in notes)
+    assert "8 of padding dropped" in notes[0] and "have norm 5.3" in notes[1]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert all(page.count(one) == 1 for one in notes)
+
+
 def test_the_default_folder_is_named_after_the_source(run, known, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run("audit", known, "--inverter", "toy", "--effort", "low", "--sample", "1")[0] == 0

@@ -31,6 +31,13 @@ FOUND = [
     ("secret", "the wifi password is hunter2bunny", "hunter2bunny"),
     ("secret", "token ghp_examples22fpyroa58 leaked", "ghp_examples22fpyroa58"),
     ("secret", "postgres://app:iluwlfn4j6tx@db.example.com:5432/crm", "iluwlfn4j6tx"),
+    ("secret", "the alarm code of the warehouse is now 9036", "9036"),
+    ("secret", "leaked s.girard@example.org and july_29 in march", "july_29"),
+    ("secret", "he logged in with e$tuesday*71 from home", "e$tuesday*71"),
+    ("secret", "secret exposed: 5ef669f30b78b78ffa718d797b52a61e by mistake", "5ef669f30b78b78ffa718d797b52a61e"),
+    ("id", "the sample 21bf0b89 was sent to the vendor", "21bf0b89"),
+    ("id", "her cpf is 916.939.243-00 now", "916.939.243-00"),
+    ("id", "invoice to the bakery, de000003859", "de000003859"),
     ("user", "password reset for user j_brandt83", "j_brandt83"),
 ]
 
@@ -50,6 +57,9 @@ def test_a_span_with_a_format_is_found(kind, text, span):
         "version 3. 2 is better than version 3",
         "she said that the code of conduct applies",
         "chapter 12 has 340 pages in 2 parts",
+        "the secret was exposed: nobody knew of it",
+        "we meet in room#1234 on the ground floor",
+        "a sample of 12 patients from the r&d department",
     ],
 )
 def test_ordinary_text_gives_nothing_away(text):

@@ -7,6 +7,7 @@ import pytest
 
 from unembed_audit.report.page import page
 from unembed_audit.report.summary import summarise
+from unembed_audit.report.words import percent
 
 
 class Elements(HTMLParser):
@@ -107,3 +108,8 @@ def test_the_page_says_how_to_try_defences_on_that_store(make):
     assert "<code>unembed defend --data &#39;my store&#39; --inverter minilm</code>." in found
     found = page(summarise(unknown, make.census, make.conditions()))
     assert "<code>unembed defend --data TEXTS --inverter minilm</code>, with TEXTS like those" in found
+
+
+def test_no_share_short_of_all_is_rounded_to_all():
+    shares = {0.0: "0 %", 0.004: "0.4 %", 0.5: "50 %", 0.994: "99 %", 0.996: "over 99 %", 1.0: "100 %"}
+    assert {share: percent(share) for share in shares} == shares

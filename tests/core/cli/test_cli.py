@@ -220,7 +220,10 @@ def bad(*arguments, code=2, says):
         bad("invert", "--vectors", "{dir}/v.csv", says="2 wide; inverter 'toy'"),
         bad("invert", "--vectors", "{dir}/v.npz", "--column", "x", says="no array 'x'"),
         bad(
-            "invert", "--vectors", "{dir}/wide.npy", says="7 wide; inverter 'toy' takes vectors of 'toy', which are 24"
+            "invert",
+            "--vectors",
+            "{dir}/wide.npy",
+            says="7 wide; inverter 'toy' takes vectors that are 24 wide: were they cut",
         ),
         bad("invert", "--strict", "--vectors", "{dir}/nan.npy", says="row 1 holds NaN or infinity"),
         bad("invert", "--strict", "--vectors", "{dir}/inf.npy", says="row 0 holds NaN or infinity"),

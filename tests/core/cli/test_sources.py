@@ -79,9 +79,25 @@ def test_ranges_turn_codes_back(invert, embedded, tmp_path) -> None:
     assert "ranges given" in err and all("ranges given" in row["undone"] for row in found)
     right = [row["reconstruction"] == word for row, word in zip(found, WORDS, strict=True)]
     assert sum(right) > 0.8 * len(right) and all(row["precision"].startswith("noise:") for row in found)
+    np.savez(tmp_path / "ranges.npz", low=low, high=high)
+    assert invert(tmp_path / "v.npy", "--ranges", tmp_path / "ranges.npz")[0] == found
     np.save(tmp_path / "three.npy", np.zeros((3, DIMENSION)))
     _, err = invert(tmp_path / "v.npy", "--ranges", tmp_path / "three.npy", code=2)
     assert "two rows" in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rows: rows, None),
+        (lambda rows: rows * 5.3, "the vectors have norm 5.3, those of toy norm 1: their direction alone counts"),
+        (lambda rows: rows[::2] - rows[1::2], "those of toy norm 1: they were altered, are sums or differences"),
+    ],
+)
+def test_what_norms_tell_is_said_once(invert, embedded, tmp_path, change, said) -> None:
+    np.save(tmp_path / "v.npy", change(embedded[:8]))
+    _, err = invert(tmp_path / "v.npy")
+    assert err.count("those of toy norm 1") == (said is not None) and (said or "") in err
 
 
 def test_padding_is_dropped(invert, embedded, tmp_path) -> None:
