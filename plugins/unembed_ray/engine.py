@@ -2,22 +2,25 @@
 
 import logging
 import os
+import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
+import ray
 from unembed.bulk.blocks import Block, Work
 from unembed.bulk.worker import Worker
-from unembed.errors import InputError, PluginError, UnembedError
+from unembed.errors import InputError, PluginError, UnembedError, brief
 from unembed.inversion.results import Row
 
 __all__ = ["RayEngine"]
 
 AHEAD = 2  # blocks that are with a worker: one in work, one waiting
+TOGETHER = 4  # workers on one GPU at most
 DEATHS = 3  # of workers over one block, after which it isn't given to another
 
 
@@ -33,31 +36,32 @@ class RayEngine:
             raise InputError(f"--device {device} isn't one for --engine ray: Ray gives each worker a GPU; cuda or cpu")
         self._asked, self._wanted = workers, device
         self._own = False
+        self._share = 1.0  # of a GPU, for each worker
         self._actors: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told that this runs
-        if not ray.is_initialized():
-            self._own = True
-            try:
-                ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, ValueError):  # a cluster that runs has its own dashboard, or none is there
-                try:
-                    ray.init(log_to_driver=False, logging_level=logging.ERROR)
-                except ConnectionError as error:
-                    raise InputError(f"there is no Ray cluster at {os.environ.get('RAY_ADDRESS')}: {error}") from error
+        self._own = not ray.is_initialized()
+        if self._own:
+            main = threading.current_thread() is threading.main_thread()
+            handler = signal.getsignal(signal.SIGTERM) if main else None
+            _begin()
+            if main:
+                signal.signal(signal.SIGTERM, handler)  # Ray sets one of its own
         found = ray.cluster_resources()
         gpus = 0 if self._wanted == "cpu" else int(found.get("GPU", 0))
         if self._wanted == "cuda" and not gpus:
             self.__exit__(None, None, None)
             raise InputError("--device cuda: the Ray cluster has no GPU")
         self.device = "cuda" if gpus else "cpu"
-        room = gpus or int(found.get("CPU", 1))
-        self.workers = self._asked or room
-        if self.workers > room:
+        places, each = (gpus, TOGETHER) if gpus else (int(found.get("CPU", 1)), 1)
+        self.workers = self._asked or places
+        if self.workers > places * each:
             self.__exit__(None, None, None)
-            raise InputError(f"--workers {self.workers}: the Ray cluster has {room} {'GPUs' if gpus else 'CPUs'}")
+            kind = f"GPUs, for {each} each" if gpus else "CPUs, for one each"
+            raise InputError(f"--workers {self.workers}: the Ray cluster has {places} {kind}")
+        self._share = 1.0 if self.workers <= places else 1 / -(-self.workers // places)
         return self
 
     def __exit__(
@@ -72,46 +76,53 @@ class RayEngine:
     def run(self, work: Work, blocks: Iterator[Block]) -> Iterator[tuple[int, list[Row]]]:
         """The rows of each block as soon as they are there: see `unembed.bulk.blocks.Engine`."""
         sent = ray.put(work)
-        for place in range(self.workers):
-            self._actors[place] = self._actor(sent)
-        pending: dict[Any, tuple[int, Block]] = {}
+        pending: dict[Any, tuple[int, Any, Block]] = {}
         busy, deaths, again = Counter[int](), Counter[int](), list[Block]()
         while True:
             while len(pending) < AHEAD * self.workers:
                 block = again.pop() if again else next(blocks, None)
                 if block is None:
                     break
-                place = min(self._actors, key=lambda one: busy[one])
+                place = min(range(self.workers), key=lambda one: busy[one])
+                if place not in self._actors:
+                    self._actors[place] = self._actor(sent)
                 busy[place] += 1
-                pending[self._actors[place].rows.remote(block)] = (place, block)
+                actor = self._actors[place]
+                pending[actor.rows.remote(block)] = (place, actor, block)
             if not pending:
                 return
             (ready,), _ = ray.wait(list(pending), num_returns=1)
-            place, block = pending.pop(ready)
+            place, actor, block = pending.pop(ready)
             busy[place] -= 1
             try:
                 rows = ray.get(ready)
+            except RayTaskError as error:
+                raise _cause(error) from error
             except RayActorError as error:
                 deaths[block.first] += 1
                 if deaths[block.first] >= DEATHS or _never_began(error):
                     raise PluginError(_why(block, error)) from error
                 again.append(block)
-                if isinstance(error, ActorDiedError) or not isinstance(error, ActorUnavailableError):
-                    self._replace(place, sent, ready)
-            except RayTaskError as error:
-                raise _cause(error) from error
+                if self._actors.get(place) is actor and not isinstance(error, ActorUnavailableError):
+                    del self._actors[place]  # another takes its place
             else:
                 yield block.first, rows
 
     def _actor(self, work: Any) -> Any:
-        options = {"num_gpus": 1, "num_cpus": 0} if self.device == "cuda" else {"num_cpus": 1}
+        options = {"num_gpus": self._share, "num_cpus": 0} if self.device == "cuda" else {"num_cpus": 1}
         return ray.remote(**options)(Worker).remote(work)
 
-    def _replace(self, place: int, work: Any, lost: Any) -> None:
-        """A new worker for one that died, once however many blocks it had."""
-        dead = self._actors[place]
-        if lost.task_id().actor_id() == dead._actor_id:
-            self._actors[place] = self._actor(work)
+
+def _begin() -> None:
+    """Connect to the cluster that is there, or start a Ray of our own."""
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        ray.init(include_dashboard=False, **quiet)
+    except ValueError:  # a cluster that runs has the dashboard that it has
+        ray.init(**quiet)
+    except ConnectionError as error:
+        where = os.environ.get("RAY_ADDRESS", "this machine")
+        raise InputError(f"there is no Ray cluster at {where}: {brief(error)}") from error
 
 
 def _never_began(error: RayActorError) -> bool:
