@@ -156,7 +156,7 @@ def toy_cases(folder: Path) -> list[Case]:
 def bulk_cases(folder: Path) -> list[Case]:
     """Both engines."""
     stream.CPU_AT_ONCE = GROUP
-    return [Inverting("jsonl"), Inverting("parquet"), InvertingOnRay(), InvertingOnRay()]
+    return [Inverting("jsonl"), Inverting("parquet"), InvertingOnRay()]
 
 
 def text_cases(folder: Path) -> list[Case]:

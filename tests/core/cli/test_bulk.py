@@ -1,6 +1,7 @@
 """`invert` of many: order, sample, what is said of the pace, and engines."""
 
 import json
+import sys
 from importlib.metadata import EntryPoint
 from types import ModuleType
 
@@ -42,8 +43,6 @@ class Here:
 @pytest.fixture
 def engine(install, monkeypatch):
     """The toy, and an engine `here`."""
-    import sys
-
     module = ModuleType("here_engine")
 
     @hookimpl
@@ -106,7 +105,7 @@ def test_a_sample_in_an_order_goes_on_where_it_stopped(run, toy_plugin, many, tm
 
 
 def test_the_pace_is_said_on_standard_error_alone(run, toy_plugin, many, monkeypatch) -> None:
-    monkeypatch.setattr("unembed.cli.invert.command.QUIET", 0.0)
+    monkeypatch.setattr(sys.modules["unembed.cli.invert.command"], "QUIET", 0.0)
     code, out, err = run(*command(many, "--sample", 9, "--json"))
     assert code == 0 and len(out.splitlines()) == 9
     assert "0 of 9 vectors, a rate and an estimate follow" in err and "3 of 9 vectors, " in err
@@ -145,7 +144,7 @@ def test_an_engine_gives_the_rows_of_one_machine_in_parts(run, engine, many, tmp
         (("--engine", "here", "--out", "parts", "--max-cost", 1), "--max-cost can't be held"),
         (("--workers", 2), "--workers belongs to --engine"),
         (("--order", "shortest"), "no order 'shortest'"),
-        (("--order", "by:colour"), "no record has that field; they have size"),
+        (("--order", "by:colour"), "no record has that field; they have id, size"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(run, engine, many, tmp_path, monkeypatch, more, says) -> None:
