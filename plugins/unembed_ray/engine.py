@@ -46,9 +46,13 @@ class RayEngine:
         if self._own:
             main = threading.current_thread() is threading.main_thread()
             handler = signal.getsignal(signal.SIGTERM) if main else None
-            _begin()
-            if main:
-                signal.signal(signal.SIGTERM, handler)  # Ray sets one of its own
+            try:
+                _begin()
+            except SystemExit as stopped:  # by SIGTERM, for which Ray sets a handler of its own
+                raise KeyboardInterrupt from stopped
+            finally:
+                if main:
+                    signal.signal(signal.SIGTERM, handler)
         found = ray.cluster_resources()
         gpus = 0 if self._wanted == "cpu" else int(found.get("GPU", 0))
         if self._wanted == "cuda" and not gpus:
@@ -115,12 +119,9 @@ class RayEngine:
 
 def _begin() -> None:
     """Connect to the cluster that is there, or start a Ray of our own."""
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        ray.init(include_dashboard=False, **quiet)
-    except ValueError:  # a cluster that runs has the dashboard that it has
-        ray.init(**quiet)
-    except ConnectionError as error:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError) as error:
         where = os.environ.get("RAY_ADDRESS", "this machine")
         raise InputError(f"there is no Ray cluster at {where}: {brief(error)}") from error
 

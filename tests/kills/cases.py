@@ -102,7 +102,7 @@ class InvertingOnRay(Inverting):
         super().prepare(folder)
         # Workers are processes of Ray's; they get these from it.
         os.environ |= {
-            "PYTHONPATH": str(Path(__file__).parent / "paced"), "PACED_SECONDS": "0.2", "RAY_ADDRESS": "",
+            "PYTHONPATH": str(Path(__file__).parent / "paced"), "PACED_SECONDS": "0.2", "RAY_ADDRESS": "local",
             "PACED_LOG": str(folder / "searches"),
         }  # fmt: skip
 

@@ -105,7 +105,7 @@ def trial(case: Case, folder: Path, draw: random.Random, seconds: float, most: i
         if code is None:
             kills[name] += 1
         else:
-            assert code == 0, (folder / "said").read_text()
+            assert code == 0, (code, (folder / "said").read_text())
             if case.name.startswith("train"):  # which is over; it would go on from its end
                 break
         case.check(folder)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -29,11 +30,15 @@ def vectors(tmp_path_factory) -> Path:
     return path
 
 
-def begin(vectors, out, *more, seconds=0.0):
-    """Start the command; what its workers do is logged beside `out`."""
-    environment = os.environ | {
-        "PYTHONPATH": str(PACED), "PACED_SECONDS": str(seconds), "PACED_LOG": str(log_of(out)), "RAY_ADDRESS": "",
+def environment_of(out, seconds, address="local"):
+    return os.environ | {
+        "PYTHONPATH": str(PACED), "PACED_SECONDS": str(seconds), "PACED_LOG": str(log_of(out)), "RAY_ADDRESS": address,
     }  # fmt: skip
+
+
+def begin(vectors, out, *more, seconds=0.0, address="local"):
+    """Start the command; what its workers do is logged beside `out`."""
+    environment = environment_of(out, seconds, address)
     given = ["invert", "--vectors", vectors, "--inverter", "toy", "--effort", "low", "--out", out, *more]
     command = [sys.executable, "-c", SCRIPT, *map(str, given)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -128,3 +133,23 @@ def test_a_block_that_kills_its_workers_ends_the_job(vectors, tmp_path, monkeypa
     err = ended(begin(vectors, tmp_path / "parts", *ON_RAY), code=1)
     assert "3 Ray workers died over the vectors from" in err and len(err.splitlines()) == 1
     assert rows(tmp_path / "parts") == []
+
+
+@pytest.mark.slow
+def test_a_cluster_that_runs_is_used(vectors, whole, tmp_path) -> None:
+    out, ray, port = tmp_path / "parts", Path(sys.executable).with_name("ray"), 26379
+    command = [ray] if ray.exists() else [sys.executable, "-c", "from ray.scripts.scripts import main; main()"]
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:  # a short name, for sockets
+        words = ["start", "--head", "--block", "--num-cpus=2", "--num-gpus=0", f"--port={port}"]
+        words += ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={folder}"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        cluster = subprocess.Popen([*command, *words], env=environment_of(out, 0.0), start_new_session=True, **quiet)
+        try:
+            waited(lambda: any(Path(folder).glob("session_2*/sockets/plasma_store")), cluster)
+            time.sleep(3)
+            ended(begin(vectors, out, "--engine", "ray", address=f"127.0.0.1:{port}"))
+            assert cluster.poll() is None
+        finally:
+            cluster.terminate()
+            cluster.wait(60)
+    assert rows(out) == whole and len(searched(out)) == 2

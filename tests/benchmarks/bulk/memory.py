@@ -35,7 +35,7 @@ def write(path: Path, inverter: str, count: int) -> None:
     else:
         words = [word for text in WORDS for word in text.split()]
         draw = np.random.default_rng(0)
-        texts = [" ".join(draw.choice(words, 6).tolist()) for _ in range(DISTINCT)]
+        texts = [" ".join(draw.choice(words, 8).tolist()) for _ in range(DISTINCT)]
         vectors = model.embedder.embed(model.codec.first(texts, 8)).numpy()
     out = np.lib.format.open_memmap(path, "w+", np.float32, (count, vectors.shape[1]))
     for first in range(0, count, DISTINCT):

@@ -1,5 +1,6 @@
 """The work of `unembed invert`: here, one group of vectors after the other, or on an engine's workers, by blocks."""
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,7 +113,7 @@ def on_engine(
         signal = model.codec.encode(model.codec.probes[:1])[0]
         group = at_once(search.fitted(model.parts), signal, model.dimension, torch.device(engine.device))
         size = parts.begin(block_size(targets.count, group))
-        work = Work(searching.inverter, search, group, searching.embedder, engine.device, options)
+        work = Work(_anywhere(searching.inverter), search, group, searching.embedder, engine.device, options)
         bar(Progress(0, before, targets.count, 0.0))
         for first, rows in engine.run(work, blocks_of(targets.pieces(parts.first_missing()), size, parts.done)):
             parts.append(first, rows)
@@ -120,3 +121,11 @@ def on_engine(
             done += len(rows)
             bar(Progress(done, before, targets.count, time.monotonic() - began))
     return claims
+
+
+def _anywhere(inverter: str) -> str:
+    """The name of an inverter, or the whole path of its folder: workers have working folders of their own."""
+    from unembed.registry.discovery import offered
+
+    folder = os.path.expanduser(inverter)
+    return os.path.abspath(folder) if offered("inverters", inverter) is None and os.path.isdir(folder) else inverter
