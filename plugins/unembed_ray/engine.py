@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 import ray
 from unembed.bulk.blocks import Block, Work
@@ -121,9 +121,12 @@ def _begin() -> None:
     """Connect to the cluster that is there, or start a Ray of our own."""
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError) as error:
+    except (ConnectionError, RayError, RuntimeError, ValueError) as error:
         where = os.environ.get("RAY_ADDRESS", "this machine")
-        raise InputError(f"there is no Ray cluster at {where}: {brief(error)}") from error
+        hint = ""
+        if "RAY_ADDRESS" in os.environ and "RAY_AUTH_MODE" not in os.environ:
+            hint = " (one that asks for its token needs RAY_AUTH_MODE=token)"
+        raise InputError(f"can't use the Ray cluster at {where}: {brief(error)}{hint}") from error
 
 
 def _never_began(error: RayActorError) -> bool:

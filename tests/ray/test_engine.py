@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -136,13 +137,15 @@ def test_a_block_that_kills_its_workers_ends_the_job(vectors, tmp_path, monkeypa
 
 
 @pytest.mark.slow
-def test_a_cluster_that_runs_is_used(vectors, whole, tmp_path) -> None:
+def test_a_cluster_that_runs_is_used(vectors, whole, tmp_path, monkeypatch) -> None:
     out, ray, port = tmp_path / "parts", Path(sys.executable).with_name("ray"), 26379
     command = [ray] if ray.exists() else [sys.executable, "-c", "from ray.scripts.scripts import main; main()"]
     with tempfile.TemporaryDirectory(prefix="ray") as folder:  # a short name, for sockets
         words = ["start", "--head", "--block", "--num-cpus=2", "--num-gpus=0", f"--port={port}"]
         words += ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={folder}"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        monkeypatch.setenv("RAY_AUTH_TOKEN", uuid.uuid4().hex)  # of this cluster alone
         cluster = subprocess.Popen([*command, *words], env=environment_of(out, 0.0), start_new_session=True, **quiet)
         try:
             waited(lambda: any(Path(folder).glob("session_2*/sockets/plasma_store")), cluster)

@@ -30,7 +30,7 @@ class Rows:
         """Show a rate and the time left."""
         done = state.before + state.done
         left = "" if state.left is None else f", about {_time(state.left)} left"
-        self._pace = f"{60 * state.rate:,.0f} a minute{left}" if state.done else "a rate and an estimate follow"
+        self._pace = f"{60 * state.rate:.0f} a minute{left}" if state.done else "a rate and an estimate follow"
         self._bar.update(self._task, completed=done, total=state.total, note=self._pace)
         due = state.seconds - self._said >= EACH or self._said == 0 < state.done
         if self._bar.disable and due and state.seconds >= self._quiet:

@@ -2,15 +2,21 @@
 
 import json
 import sys
+from functools import partial
 from importlib.metadata import EntryPoint
 from types import ModuleType
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from rich.console import Console
 
 from unembed import EngineSpec, hookimpl
 from unembed.bulk.worker import Worker
+from unembed.cli._progress import rows_progress
+from unembed.costs.pace import Progress
+from unembed.engine.loop import Step
 from unembed.inversion.inverter import Inverter
 from unembed.testing.toy import toy_inverter, words
 
@@ -110,6 +116,15 @@ def test_the_pace_is_said_on_standard_error_alone(run, toy_plugin, many, monkeyp
     assert code == 0 and len(out.splitlines()) == 9
     assert "0 of 9 vectors, a rate and an estimate follow" in err and "3 of 9 vectors, " in err
     assert "a minute, about" in err and "left" in err
+
+
+def test_on_a_terminal_a_bar_has_the_pace_and_the_step(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("rich.console.Console", partial(Console, force_terminal=True, width=150))
+    with rows_progress("vectors") as bar:
+        bar(Progress(4, 0, 12, 2.0))
+        bar.step(Step(3, torch.zeros(2, 1), torch.tensor([0.5, 1.0]), torch.zeros(2), 1))
+    shown = capsys.readouterr().err
+    assert "4/12" in shown and "120 a minute, about 4 s left; step 3, similarity 0.750, 1 unsolved" in shown
 
 
 def test_what_a_dry_run_forecasts_is_the_sample(run, toy_plugin, many) -> None:
