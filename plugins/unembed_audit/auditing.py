@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from unembed import Inverter, RecordBatch, __version__
+from unembed.costs.pace import Progress
 from unembed_audit.findings.detect import Tag
 from unembed_audit.findings.support import SpanCalibration
 from unembed_audit.pipeline.inverting import inverted, same_to, tokens_of
 from unembed_audit.pipeline.ledger import Ledger
-from unembed_audit.pipeline.run import Detectors, Progress, run
+from unembed_audit.pipeline.run import Detectors, run
 from unembed_audit.pipeline.sampling import Belongs, Census, Chosen, draw, everything
 from unembed_audit.report.summary import Conditions, without_credentials
 from unembed_audit.report.writing import write_report

@@ -29,6 +29,7 @@ PUBLIC = [
     "Embedder",
     "EmbedderMismatchError",
     "EmbedderSpec",
+    "EngineSpec",
     "Evaluation",
     "Guess",
     "Hypothesizer",

@@ -3,6 +3,8 @@
 import hashlib
 import http.server
 import json
+import os
+import random
 import shutil
 import threading
 import time
@@ -18,6 +20,7 @@ import numpy as np
 import torch
 
 GROUP = 4  # vectors searched together
+draw = random.Random(0)
 
 
 class Case(ABC):
@@ -40,6 +43,10 @@ class Case(ABC):
     @abstractmethod
     def result(self, folder: Path) -> Any:
         """What the finished work left: equal, whatever happened on the way."""
+
+    def victim(self, folder: Path, pid: int) -> int:
+        """Whom to kill: the command's process, or one that works for it."""
+        return pid
 
     def check(self, folder: Path) -> None:
         """Raise AssertionError where a kill left what it mustn't."""
@@ -83,6 +90,50 @@ class Inverting(Case):
     def spent(self, folder: Path, kills: Counter[str]) -> None:
         searched = sum(map(int, (folder / "searched").read_text().split()))
         assert self.count <= searched <= self.count + GROUP * kills.total(), searched
+
+
+class InvertingOnRay(Inverting):
+    """`invert --engine ray` of the toy's vectors: the command is killed, or one of its two workers."""
+
+    name = "invert --engine ray"
+
+    def __init__(self, count: int = 80) -> None:
+        self.count = count
+
+    def prepare(self, folder: Path) -> None:
+        super().prepare(folder)
+        # Workers are processes of Ray's; they get these from it.
+        os.environ |= {
+            "PYTHONPATH": str(Path(__file__).parent / "paced"), "PACED_SECONDS": "0.2", "RAY_ADDRESS": "local",
+            "PACED_LOG": str(folder / "searches"),
+        }  # fmt: skip
+
+    def words(self, folder: Path) -> list[str]:
+        words = ["invert", "--vectors", str(folder / "v.npy"), "--inverter", "toy", "--effort", "low"]
+        return [*words, "--engine", "ray", "--workers", "2", "--device", "cpu", "--out", str(folder / "r")]
+
+    def victim(self, folder: Path, pid: int) -> int:
+        workers = [worker for worker, _ in self._searches(folder) if Path(f"/proc/{worker}").exists()]
+        return draw.choice(workers) if workers and draw.random() < 0.5 else pid
+
+    def _searches(self, folder: Path) -> list[tuple[int, int]]:
+        path = folder / "searches"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(int(pid), int(count)) for pid, count in map(str.split, lines)]
+
+    def result(self, folder: Path) -> Any:
+        import pyarrow.parquet as pq
+
+        return [row for part in sorted((folder / "r").glob("*.parquet")) for row in pq.read_table(part).to_pylist()]
+
+    def check(self, folder: Path) -> None:
+        found = sorted(row["index"] for row in self.result(folder))
+        assert len(found) == len(set(found)) and len(found) % GROUP == 0
+
+    def spent(self, folder: Path, kills: Counter[str]) -> None:
+        searched = sum(count for _, count in self._searches(folder))
+        # Blocks that were in work, and those that waited to be written.
+        assert self.count <= searched <= self.count + 5 * GROUP * kills.total(), searched
 
 
 class Calibrating(Case):

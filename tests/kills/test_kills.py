@@ -10,7 +10,7 @@ import pytest
 def killed(count: int, only: str) -> str:
     script = Path(__file__).parent / "running.py"
     command = [sys.executable, script, "--kills", str(count), "--only", only]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "nothing lost, nothing twice" in done.stdout
     return done.stdout
@@ -23,3 +23,9 @@ def test_nothing_is_lost_or_done_twice() -> None:
 @pytest.mark.slow
 def test_an_audit_of_two_thousand_records_survives_fifty_kills() -> None:
     assert "audit                     50 kills" in killed(50, "audit")
+
+
+@pytest.mark.slow
+def test_both_engines_of_invert_lose_nothing() -> None:
+    pytest.importorskip("ray", reason="the engine ray needs the extra ray")
+    assert "invert --engine ray" in killed(20, "bulk")

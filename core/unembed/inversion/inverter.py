@@ -216,19 +216,21 @@ class Inverter:
     ) -> tuple[str | None, ...]:
         """What is to be said of each result, the gravest thing; `similarity` is that without rounding."""
         unlike = [None] * len(objects) if calibration is None else list(calibration.verdicts(similarity))
-        lengths = [0] * len(objects)
-        if self.longest is not None and isinstance(self.codec, SequenceCodec):
-            lengths = self.codec.lengths(objects)
+        lengths: dict[int, int] = {}
+        unsolved = [row for row, reason in enumerate(stopped) if reason != "solved"]
+        if unsolved and self.longest is not None and isinstance(self.codec, SequenceCodec):
+            found = self.codec.lengths([objects[row] for row in unsolved])
+            lengths = dict(zip(unsolved, found, strict=True))
         unseen = self.codec.unseen(signals).tolist()
         return tuple(
             gravest
             if gravest is not None
             else "longer"
-            if self.longest is not None and length >= self.longest - 1 and reason != "solved"
+            if self.longest is not None and lengths.get(row, -1) >= self.longest - 1
             else "unseen"
             if hidden
             else None
-            for gravest, length, reason, hidden in zip(unlike, lengths, stopped, unseen, strict=True)
+            for row, (gravest, hidden) in enumerate(zip(unlike, unseen, strict=True))
         )
 
     def stream(

@@ -14,7 +14,7 @@ from unembed.inversion.keeping import KeptRows, check_output, key_of, not_ours, 
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["KeptTable"]
+__all__ = ["KeptTable", "write_table"]
 
 KEY = b"unembed.run"
 AT_ONCE = 8192  # rows of a row group
@@ -67,7 +67,7 @@ class KeptTable:
             # No longer than the name itself, so that it fits where that does.
             temporary = target.with_name(f".{os.getpid()}.tmp")
             try:
-                _write(temporary, self.run, read_lines(self._waiting) if self._waiting.exists() else iter(()))
+                write_table(temporary, self.run, read_lines(self._waiting) if self._waiting.exists() else iter(()))
                 if target.exists():
                     temporary.chmod(target.stat().st_mode & 0o7777)
                 os.replace(temporary, target)
@@ -106,7 +106,8 @@ def table_keys(path: Path) -> Iterator[int]:
             yield from map(key_of, part.to_pylist())
 
 
-def _write(path: Path, run: str, rows: Iterator[dict[str, Any]]) -> None:
+def write_table(path: Path, run: str, rows: Iterator[Mapping[str, Any]]) -> None:
+    """Write rows of a run as a Parquet file."""
     import pyarrow.parquet
 
     schema = _schema(run)
@@ -115,7 +116,7 @@ def _write(path: Path, run: str, rows: Iterator[dict[str, Any]]) -> None:
             writer.write_table(pyarrow.Table.from_pylist([_with_words(row) for row in part], schema))
 
 
-def _with_words(row: dict[str, Any]) -> dict[str, Any]:
+def _with_words(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """A row whose words are structs, where it has any."""
     if not row.get("words"):
         return row

@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unembed.bulk.order import Head, Piece, Selection
 from unembed.errors import InputError, brief
 from unembed.inversion.inverter import Inverter
 from unembed.inversion.keeping import digest, key_of
+from unembed.sources.records import RecordBatch
 from unembed.sources.source import Source
 
 __all__ = ["Head", "InputTargets", "SourceTargets", "content_of"]
 
-Head = dict[str, Any]  # what stands at the head of a row
 Batches = Iterator[tuple[list[Head], Tensor]]
 READ = 1024  # records read together
 EMBED = 64  # inputs embedded together
@@ -51,34 +52,53 @@ class InputTargets:
 
 
 class SourceTargets:
-    """The records of a source, of the width that is inverted; others are skipped and counted in `odd`."""
+    """The records of a source, of the width that is inverted; others are skipped and counted in `odd`.
 
-    def __init__(self, source: Source, width: int, fingerprint: str, *, strict: bool = False) -> None:
+    `selection` says which of them and in which order: all, as they are stored, if None.
+    """
+
+    def __init__(
+        self, source: Source, width: int, fingerprint: str, *, strict: bool = False, selection: Selection | None = None
+    ) -> None:
         self.source, self.width, self.fingerprint = source, width, fingerprint
-        self.count = source.count
         self.odd: Counter[int] = Counter()
         self._strict = strict
+        self._selection = selection or Selection()
+
+    @property
+    def count(self) -> int | None:
+        """How many there are, as far as that is known."""
+        if self._selection.total is not None or self._selection.whole:
+            return self.source.count if self._selection.total is None else self._selection.total
+        most = self._selection.sample
+        return self.source.count if most is None else min(most, self.source.count or most)
 
     def batches(self, kept: Sequence[int]) -> Batches:
         """The records after those that were kept, with their vectors `[n, D]`.
 
-        Raises InputError where the records that were kept aren't the source's first.
+        Raises InputError where the records that were kept aren't the first ones.
         """
-        done = 0
-        for heads, vectors in self._records():
-            old = min(len(kept) - done, len(heads))
+        done = len(kept)
+        for first, heads, vectors in self.pieces(done):
+            old = min(max(0, done - first), len(heads))
             for place in range(old):
-                if key_of(heads[place]) != kept[done + place]:
+                if key_of(heads[place]) != kept[first + place]:
                     raise InputError(
                         f"{self.source.place} gives its records in another order, or other ones, than when these "
                         f"results began: record {heads[place]['index']}; begin anew with --restart"
                     )
-            done += old
-            if old < len(heads):
-                yield heads[old:], torch.from_numpy(np.array(vectors[old:]))
+            for start in range(old, len(heads), READ):
+                part = slice(start, start + READ)
+                yield heads[part], torch.from_numpy(np.array(vectors[part]))
 
-    def _records(self) -> Iterator[tuple[list[Head], Any]]:
+    def pieces(self, first: int = 0) -> Iterator[Piece]:
+        """The records in order, beginning where it is cheapest at or before place `first`."""
+        return self._selection.pieces(self._records, first)
+
+    def _records(self) -> Iterator[tuple[list[Head], RecordBatch]]:
+        """One pass over the source."""
         note = None if self.source.undone is None else self.source.undone.note
+        self.odd.clear()
         for batch in self.source.batches(READ):
             if len(batch) and batch.vectors.shape[1] != self.width:
                 if self._strict:
@@ -100,11 +120,12 @@ class SourceTargets:
                     head["undone"] = note
                 heads.append(head)
             if heads:
-                yield heads, batch.vectors
+                yield heads, batch
 
     def good(self) -> int:
-        """How many records can be inverted; reads the source to its end."""
-        return sum(len(batch) for batch in self.source.batches(READ) if batch.vectors.shape[1] == self.width)
+        """How many records are inverted; reads the source to its end."""
+        found = sum(len(batch) for batch in self.source.batches(READ) if batch.vectors.shape[1] == self.width)
+        return found if self._selection.sample is None else min(found, self._selection.sample)
 
     def skipped(self) -> list[str]:
         """A line on the rows that couldn't be inverted, empty where there were none."""

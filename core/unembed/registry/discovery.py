@@ -42,6 +42,7 @@ KINDS = {
     "methods": "method",
     "sources": "source",
     "defences": "defence",
+    "engines": "engine",
     "commands": "command",
 }
 
@@ -148,6 +149,7 @@ def _load_one(point: EntryPoint) -> PluginInfo:
             methods=tuple(spec for specs in hook.register_methods() for spec in specs),
             sources=tuple(spec for specs in hook.register_sources() for spec in specs),
             defences=tuple(spec for specs in hook.register_defences() for spec in specs),
+            engines=tuple(spec for specs in hook.register_engines() for spec in specs),
             commands=tuple(spec for specs in hook.register_commands() for spec in specs),
         )
     except (Exception, SystemExit) as error:  # a stranger's code: what it raises is kept, shown, raised when asked for

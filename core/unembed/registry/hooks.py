@@ -9,6 +9,7 @@ if TYPE_CHECKING:
         CommandSpec,
         DefenceSpec,
         EmbedderSpec,
+        EngineSpec,
         InverterSpec,
         Method,
         Modality,
@@ -49,6 +50,11 @@ def register_sources() -> "list[SourceSpec]":  # type: ignore[empty-body]
 @hookspec
 def register_defences() -> "list[DefenceSpec]":  # type: ignore[empty-body]
     """Changes to vectors before they are stored, that `unembed defend` puts to the test."""
+
+
+@hookspec
+def register_engines() -> "list[EngineSpec]":  # type: ignore[empty-body]
+    """Ways to spread the vectors of `unembed invert` over workers."""
 
 
 @hookspec

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import click
     import torch
 
+    from unembed.bulk.blocks import Engine
     from unembed.checkpoints.manifest import Manifest
     from unembed.contract.defence import Defence
     from unembed.contract.embedder import Embedder
@@ -23,6 +24,7 @@ __all__ = [
     "CommandSpec",
     "DefenceSpec",
     "EmbedderSpec",
+    "EngineSpec",
     "InverterSpec",
     "Method",
     "Modality",
@@ -124,6 +126,19 @@ class DefenceSpec:
 
 
 @dataclass(frozen=True)
+class EngineSpec:
+    """Workers that invert blocks of vectors, as `unembed invert --engine name` asks for them.
+
+    `load(workers=, device=)` gives a context manager, an `unembed.bulk.blocks.Engine`, of so many workers on such a
+    device; where these are None, it takes what there is.
+    """
+
+    name: str
+    summary: str
+    load: "Callable[..., Engine]"
+
+
+@dataclass(frozen=True)
 class CommandSpec:
     """A command of the command line; `load()` gives the click command, and only then are libraries read."""
 
@@ -146,5 +161,6 @@ class PluginInfo:
     methods: tuple[Method, ...] = ()
     sources: tuple[SourceSpec, ...] = ()
     defences: tuple[DefenceSpec, ...] = ()
+    engines: tuple[EngineSpec, ...] = ()
     commands: tuple[CommandSpec, ...] = ()
     error: BaseException | None = field(default=None, compare=False)

@@ -1,21 +1,17 @@
 """`unembed audit`: what does this store give away?"""
 
 import json
-import math
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from unembed.cli._claims import about_norms, note
+from unembed.cli._progress import rows_progress
 from unembed.cli._shared import metered
+from unembed.cli.invert.claims import about_norms, note
 from unembed.defaults import EFFORT, EFFORTS, INVERTER
 from unembed.errors import InputError
-from unembed_audit.pipeline.run import Progress
 
 if TYPE_CHECKING:
     from unembed.sources.source import Source
@@ -131,7 +127,7 @@ def audit(
         belongs=belongs,
     )
     folder = out or Path(f"audit-{_named(source)}")
-    with metered(model, max_cost), _progress() as on_progress:
+    with metered(model, max_cost), rows_progress() as on_progress:
         report = run_audit(opened, model, folder, plan, on_progress=on_progress)
     if as_json:
         click.echo(json.dumps(report, ensure_ascii=False))
@@ -170,35 +166,3 @@ def _say(report: dict[str, Any], folder: Path) -> None:
         click.echo(sentence)
     click.echo(method(report))
     click.echo(f"Report: {folder / 'report.html'}")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
-    """A bar on a terminal, a line each half minute elsewhere; both with a rate and an estimate."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    columns = (TextColumn("inverting"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-    said = -math.inf
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None, note="")
-
-        def on_progress(state: Progress) -> None:
-            nonlocal said
-            done = state.before + state.done
-            left = "" if state.left is None else f", about {_time(state.left)} left"
-            note = f"{60 * state.rate:.0f} a minute{left}" if state.done else "a rate and an estimate follow"
-            bar.update(task, completed=done, total=state.total, note=note)
-            if not console.is_terminal and (state.seconds - said >= 30 or said == 0 < state.done):
-                said = state.seconds
-                print(f"{done} of {state.total if state.total is not None else '?'} records, {note}", file=sys.stderr)
-
-        yield on_progress
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

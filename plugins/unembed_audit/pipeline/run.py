@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from unembed.costs.pace import Progress
 from unembed_audit.findings.detect import Tag, detect_all
 from unembed_audit.findings.finding import Finding
 from unembed_audit.findings.masking import mask, mask_unknown, mask_value
@@ -15,7 +16,7 @@ from unembed_audit.pipeline.comparing import compare
 from unembed_audit.pipeline.ledger import Ledger
 from unembed_audit.pipeline.sampling import Chosen
 
-__all__ = ["Detectors", "Progress", "Recovered", "row_of", "run"]
+__all__ = ["Detectors", "Recovered", "row_of", "run"]
 
 Vectors: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 
@@ -54,28 +55,6 @@ class Detectors:
     tag: Tag | None = None
     calibration: SpanCalibration | None = None
     show: bool = False
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an audit is: rows done now and before, of how many (None: not known), seconds since it began."""
-
-    done: int
-    before: int
-    total: int | None
-    seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Rows a second, of this run."""
-        return self.done / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def left(self) -> float | None:
-        """Estimated seconds until the end; None before the first row, and while the end isn't known."""
-        if self.total is None or not self.done:
-            return None
-        return max(0, self.total - self.before - self.done) / self.rate
 
 
 def run(

@@ -65,7 +65,8 @@ class TextCodec(SequenceCodec):
 
     def _ids(self, objects: Sequence[Any]) -> list[list[int]]:
         check_texts(objects)
-        ids: list[list[int]] = self.tokenizer(list(objects), add_special_tokens=False, verbose=False)["input_ids"]
+        plain = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
+        ids: list[list[int]] = self.tokenizer(list(objects), verbose=False, **plain)["input_ids"]
         return ids
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from unembed.inversion.results import Inversion, Row
     from unembed.registry.specs import Modality
 
-__all__ = ["Results", "check_out", "open_results"]
+__all__ = ["Results", "check_out", "check_outside", "open_results"]
 
 TABLES = {".csv", ".tsv", ".npy", ".npz", ".xlsx", ".feather", ".arrow"}
 ROWS = "results.jsonl"  # in a folder of files
@@ -50,9 +50,7 @@ class Results(Protocol):
         ...
 
 
-def check_out(
-    out: Path | None, kind: "Modality | None", inverter: str, source: str | None, *, dry: bool = False
-) -> None:
+def check_out(out: Path | None, kind: "Modality | None", inverter: str, *, dry: bool) -> None:
     """Raise InputError unless results of that modality (None: not known yet) can go to `out`; creates nothing.
 
     Where nothing will be written (`dry`), whose a file is doesn't matter.
@@ -68,6 +66,10 @@ def check_out(
         check_output(out)
         if out.suffix.lower() != ".parquet" and not dry:
             refuse_strange(out)
+
+
+def check_outside(out: Path | None, source: str | None) -> None:
+    """Raise InputError where results would lie within what is read."""
     if out is not None and source is not None and os.path.isdir(source):
         within = Path(os.path.realpath(source))
         if within in Path(os.path.realpath(out)).parents:
