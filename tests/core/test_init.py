@@ -48,6 +48,7 @@ PUBLIC = [
     "OutputError",
     "Parts",
     "PluginError",
+    "Proposal",
     "Recipe",
     "RecordBatch",
     "SearchResult",
