@@ -1,0 +1,15 @@
+"""What the page's plugin offers: the command `web`."""
+
+from unembed.registry.hooks import hookimpl
+from unembed.registry.lazy import lazy
+from unembed.registry.specs import CommandSpec
+
+
+@hookimpl
+def register_commands() -> list[CommandSpec]:
+    web = lazy(
+        "unembed_web.command:web",
+        missing="the page needs an extra: pip install 'unembed[web]'",
+        libraries=("anyio", "starlette", "uvicorn"),
+    )
+    return [CommandSpec("web", "Watch inversions and look through audits on a local page.", web.get)]
