@@ -3,17 +3,13 @@
 import logging
 import secrets
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
-import uvicorn
 
-from unembed.errors import InputError
-from unembed_web.app import Page, application
-from unembed_web.audits import open_audits
-from unembed_web.catalogue import Catalogue
-from unembed_web.guard import is_loopback
-from unembed_web.line import Line
+from unembed.errors import InputError, MissingExtraError
+from unembed_web.plugin import LIBRARIES, MISSING
 
 __all__ = ["web"]
 
@@ -41,6 +37,14 @@ def web(audits: tuple[Path, ...], host: str, port: int | None, inverters: tuple[
     AUDIT_FOLDER is what `unembed audit --out` wrote. The page is for this machine alone unless --host says otherwise,
     loads nothing from elsewhere, and keeps nothing of what is typed or dropped on it. Ctrl-C ends it.
     """
+    if missing := [name for name in LIBRARIES if find_spec(name) is None]:
+        raise MissingExtraError(f"{MISSING} (missing: {', '.join(missing)})")
+    from unembed_web.app import Page, application
+    from unembed_web.audits import open_audits
+    from unembed_web.catalogue import Catalogue
+    from unembed_web.guard import is_loopback
+    from unembed_web.line import Line
+
     catalogue, opened = Catalogue(inverters, device), open_audits(audits)
     listening = _listen(host, port)
     with listening:
@@ -87,6 +91,8 @@ def _announce(host: str, port: int, token: str | None) -> None:
 
 
 def _serve(app: object, listening: socket.socket) -> None:
+    import uvicorn
+
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,6 @@ def watch(job: Job, inverter: Inverter, kind: Modality | None, asked: Asked, eff
             effort=settings,
             on_step=steps,
             candidates=True,
-            words=inverter.codec.word is not None,
         )
         (row,) = found.rows(exact=None if originals is None else inverter.exact(originals, found).tolist())
     del row["index"], row["reconstruction"]
@@ -162,16 +162,22 @@ def _parts(before: dict[str, Any] | None, now: dict[str, Any]) -> list[tuple[boo
 def changes(before: str | None, now: str) -> list[tuple[bool, str]]:
     """`now` in pieces, each with whether it is new since `before`; nothing is where there was nothing before.
 
-    Joined, the pieces are `now`. Pieces are words, spaces and signs.
+    Joined, the pieces are `now`. Words and signs are compared; a space is new between two that are.
     """
     if before is None or before == now:
         return [(False, now)]
     old, new = PIECES.findall(before), PIECES.findall(now)
-    found: list[tuple[bool, str]] = []
-    for tag, _, _, start, end in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if start < end:
-            found.append((tag != "equal", "".join(new[start:end])))
-    return found
+    fresh = [True] * len(new)
+    for _, start, size in difflib.SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks():
+        fresh[start : start + size] = [False] * size
+    words = [place for place, piece in enumerate(new) if not piece.isspace()]
+    for left, right in pairwise([None, *words, None]):
+        between = left is not None and right is not None and fresh[left] and fresh[right]
+        for place in range(0 if left is None else left + 1, len(new) if right is None else right):
+            fresh[place] = between
+    return [
+        (mark, "".join(new[place] for place in group)) for mark, group in groupby(range(len(new)), fresh.__getitem__)
+    ]
 
 
 def _known(value: float | None) -> float | None:

@@ -20,7 +20,6 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from unembed.registry import discovery
 from unembed_web.app import Page, application
 from unembed_web.audits import open_audits
 from unembed_web.catalogue import Catalogue
@@ -29,8 +28,8 @@ from unembed_web.line import Line
 BROWSER = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
 )
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
-         "--disable-background-networking", "--disable-component-update", "--disable-extensions",
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+         "--hide-scrollbars", "--disable-background-networking", "--disable-component-update", "--disable-extensions",
          "--remote-debugging-pipe")  # fmt: skip
 # The browser reads its orders from descriptor 3 and answers on 4.
 LAUNCH = """
@@ -172,7 +171,9 @@ class Tab:
         self.js(f"document.querySelector({json.dumps(selector)}).click()")
 
     def picture(self, path: Path, *, whole: bool = True) -> None:
-        shot = self.ask("Page.captureScreenshot", captureBeyondViewport=whole, **({} if not whole else {"clip": self._clip()}))
+        shot = self.ask(
+            "Page.captureScreenshot", captureBeyondViewport=whole, **({} if not whole else {"clip": self._clip()})
+        )
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def _clip(self) -> dict:
@@ -255,24 +256,14 @@ def parsed(stream: str) -> list[tuple[str, dict]]:
 
 
 @pytest.fixture
-def offer(install):
-    """Install plugins for the page: `offer(unembed.testing.toy="toy", …)`, modules by entry point's name."""
-
-    def add(**modules: str) -> None:
-        install(*(EntryPoint(name=name, value=module, group="unembed") for name, module in modules.items()))
-        assert all(info.error is None for info in discovery.plugins() if info.name in modules)
-
-    return add
-
-
-@pytest.fixture
-def serve(offer):
-    """Serve a page: `serve(*inverters, audits=folders)`; the toy is offered unless others are."""
+def serve(install, monkeypatch):
+    """Serve a page: `serve(*inverters, audits=folders)`, of the toy and those of `page_toys`."""
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    modules = {"toy": "unembed.testing.toy", "page_toys": "page_toys"}
+    install(*(EntryPoint(name=name, value=module, group="unembed") for name, module in modules.items()))
     running: list[Served] = []
 
     def begin(*names: str, audits=(), most: int = 16, **options) -> Served:
-        if not names:
-            offer(toy="unembed.testing.toy")
         page = Page(Catalogue(names or ("toy",)), Line(most), open_audits(audits))
         running.append(Served(page, **options))
         return running[-1]
@@ -280,3 +271,42 @@ def serve(offer):
     yield begin
     for one in running:
         one.close()
+
+
+def record(number: int, **changes) -> dict:
+    given = {
+        "id": f"id-{number}", "row": number, "collection": "notes", "deleted": False, "tokens": 6,
+        "text": f"call jane doe on 212-555-01{number:02}", "similarity": 1.0, "confidence": 0.99, "verdict": None,
+        "stopped": "solved", "steps": 1, "queries": 40, "exact": True, "words": 1.0, "missed": {},
+        "findings": [{"kind": "phone", "value": f"212-555-01{number:02}", "by": "format", "score": 0.9,
+                      "support": 0.9, "right": True}],
+    }  # fmt: skip
+    return {**given, **changes}
+
+
+@pytest.fixture
+def audit(tmp_path):
+    """A folder as an audit leaves it: `audit(rows, shown=True)`; `record` makes a row."""
+
+    def make(rows: list[dict], *, shown: bool, name: str = "audit-notes", report: bool = True) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / "records.jsonl").write_text(lines, encoding="utf-8")
+        (folder / "settings.json").write_text(json.dumps({"show_text": shown}))
+        rate = {"share": 0.5, "low": 0.3, "high": 0.7, "n": len(rows)}
+        figures = {
+            "complete": True, "method": "measured", "rows": len(rows), "measured": len(rows),
+            "store": {"records": 20, "deleted": 2, "collections": 1},
+            "overall": {"exact": rate, "disclosed": rate, "words": 0.75},
+            "by_kind": [{"kind": "phone", "label": "phone numbers", "found": 3}], "by_collection": [],
+            "conditions": {"place": "notes.lance", "when": "2026-01-01", "kind": "LanceDB", "inverter": "minilm",
+                           "effort": "low", "shown": shown},
+            "examples": [{"text": "call jane doe"}],
+        }  # fmt: skip
+        if report:
+            (folder / "report.json").write_text(json.dumps(figures))
+        return folder
+
+    make.record = record
+    return make

@@ -97,17 +97,17 @@ class Audit {
       element("table", { id: "records" },
         element("thead", {}, element("tr", {}, ...["Record", "Recovered text", "Findings"].map((name) => element("th", { scope: "col" }, name)),
           element("th", { scope: "col", class: "n" }, "Similarity"), element("th", { scope: "col", class: "n" }, "Certainty"))),
-        element("tbody", {}, ...rows.map(line))),
+        element("tbody", {}, ...rows.map((row) => line(row, this.figures.shown && !this.show)))),
       element("p", { class: "row" }, element("span", { class: "soft" }, total ? `${number(start + 1)} to ${number(last)} of ${number(total)}` : "no records"),
         ...(total > PAGE ? [turn("Back", start - PAGE), turn("Next", start + PAGE)] : [])));
   }
 }
 
-function line(row) {
+function line(row, masked) {
   return element("tr", {},
     element("td", {}, String(row.id), row.deleted && " ", row.deleted && element("span", { class: "tag" }, "deleted"),
       row.collection && element("div", { class: "soft" }, row.collection)),
-    element("td", { class: "text mono" }, row.text ?? ""),
+    element("td", { class: masked ? "text mono masked" : "text mono" }, row.text ?? ""),
     element("td", {}, ...kinds(row.findings).flatMap(
       ([kind, count]) => [element("span", { class: "tag" }, count > 1 ? `${count} × ${kind}` : kind), " "])),
     element("td", { class: "n", "data-name": "similarity" }, similarity(row.similarity ?? null)),

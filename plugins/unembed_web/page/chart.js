@@ -2,10 +2,13 @@
 
 import { drawn, similarity } from "./dom.js";
 
-const WIDTH = 560, HEIGHT = 200, LEFT = 46, RIGHT = 14, TOP = 12, BOTTOM = 30;
+const HEIGHT = 200, LEFT = 46, RIGHT = 14, TOP = 12, BOTTOM = 30;
 
-/** The curve of `steps`, each with `number`, `similarity` and `gain`, as an SVG that says the same in words. */
-export function curve(steps) {
+/** The curve of `steps`, each with `number`, `similarity` and `gain`, as an SVG that says the same in words.
+ *
+ * It is drawn for `room` pixels, so that its letters stay as large as those around it. */
+export function curve(steps, room) {
+  const WIDTH = Math.min(Math.max(room, 260), 640);
   const known = steps.filter((step) => step.similarity !== null);
   if (known.length === 0) return null;
   const values = known.map((step) => step.similarity);
@@ -21,7 +24,7 @@ export function curve(steps) {
       drawn("text", { x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, short(value)),
     ]),
     ...ticks(last).map((number) => drawn("text", { x: x(number), y: HEIGHT - 10, "text-anchor": "middle" }, String(number))),
-    drawn("text", { x: WIDTH - RIGHT, y: HEIGHT + 6, "text-anchor": "end" }, "step"),
+    drawn("text", { x: LEFT - 14, y: HEIGHT - 10, "text-anchor": "end" }, "step"),
     drawn("polyline", { class: "curve", points: points.map((point) => point.map((one) => one.toFixed(1)).join(",")).join(" ") }),
     ...known.map((step, place) => drawn("circle", {
       cx: points[place][0], cy: points[place][1], r: step.gain ? 4 : 3, class: step.gain ? "" : "still",

@@ -187,10 +187,13 @@ async function invert() {
   }
 }
 
+/** Show the button that now does something; who was on the other one is moved to it. */
 function busy(on) {
-  at("go").hidden = on;
-  at("cancel").hidden = !on;
-  (on ? at("cancel") : at("go")).focus({ preventScroll: true });
+  const [from, to] = on ? [at("go"), at("cancel")] : [at("cancel"), at("go")];
+  const there = document.activeElement === from;
+  from.hidden = true;
+  to.hidden = false;
+  if (there) to.focus({ preventScroll: true });
 }
 
 function said(text) { at("status").textContent = text; }

@@ -72,7 +72,7 @@ export class View {
   }
 
   _curve() {
-    const made = curve(this.steps);
+    const made = curve(this.steps, at("curve").clientWidth);
     at("curve").replaceChildren(...(made ? [made] : []));
   }
 
