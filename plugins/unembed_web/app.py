@@ -73,7 +73,7 @@ class Page:
 
     async def vectors(self, request: Request) -> Response:
         """The first vectors of a file, which is the request's body."""
-        name = request.query_params.get("name", "file")[:200]
+        name = request.query_params.get("name", "")[:200] or "the file"
         return JSONResponse(await read_file(name, await _body(request)))
 
     async def invert(self, request: Request) -> Response:

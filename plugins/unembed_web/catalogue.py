@@ -19,8 +19,9 @@ __all__ = ["Catalogue"]
 class Catalogue:
     """Inverters by name, those of installed plugins unless `names` are given; the first is opened first.
 
-    A visitor can choose among them and name no other: what `load` would take from a folder or a hub isn't reached by a
-    name that comes over the network. Opening one imports torch; listing them doesn't.
+    One whose embedder costs money is offered only where it is among `names`. A visitor can choose among them and name
+    no other: what `load` would take from a folder or a hub isn't reached by a name that comes over the network. Opening
+    one imports torch; listing them doesn't.
     """
 
     def __init__(self, names: Sequence[str] = (), device: str | None = None) -> None:
@@ -28,7 +29,7 @@ class Catalogue:
         self.names = list(dict.fromkeys(names or sorted(known, key=lambda name: name != INVERTER)))
         if not self.names:
             raise InputError("no inverter is installed: pip install 'unembed[text]', or name a folder with --inverter")
-        self._device = device
+        self._device, self._meant = device, frozenset(names)
         self._open: dict[str, Inverter] = {}
         self._state: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -51,7 +52,7 @@ class Catalogue:
 
             self._told(name, "opening")
             try:
-                self._open[name] = load(name, device=self._device)
+                self._open[name] = self._free(name, load(name, device=self._device))
             except UnembedError as error:
                 self._told(name, brief(error, 390))
                 raise
@@ -60,6 +61,15 @@ class Catalogue:
                 raise
             self._told(name, "ready")
         return self._open[name], modality_of(self._open[name])
+
+    def _free(self, name: str, inverter: "Inverter") -> "Inverter":
+        """The inverter, where visitors cost nothing or were meant to."""
+        if inverter.embedder.meter is not None and name not in self._meant:
+            raise InputError(
+                f"{brief(name)} asks a service that may cost money, {inverter.embedder.name}: start the page with "
+                f"--inverter {brief(name)} to let visitors use it"
+            )
+        return inverter
 
     def _told(self, name: str, state: str) -> None:
         with self._lock:

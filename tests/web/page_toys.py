@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from unembed.costs.meter import Meter
 from unembed.errors import InputError
 from unembed.inversion.inverter import Inverter
 from unembed.registry.hooks import hookimpl
@@ -74,6 +75,12 @@ def broken(device: Any) -> Inverter:
     raise InputError("its weights are <b>gone</b>: fetch them again")
 
 
+def metered(device: Any) -> Inverter:
+    embedder = ToyEmbedder(device)
+    embedder.meter = Meter(price=1.0)
+    return inverter("metered", embedder, ToyCodec())
+
+
 def pictures(device: Any) -> Inverter:
     embedder = ToyEmbedder(device)
     embedder.modality = "painted"
@@ -86,6 +93,7 @@ def register_inverters() -> list[InverterSpec]:
         InverterSpec("slow", "words, slowly", lambda device: inverter("slow", SlowEmbedder(device), ToyCodec())),
         InverterSpec("hostile", HOSTILE, lambda device: inverter("hostile", ToyEmbedder(device), HostileCodec())),
         InverterSpec("painted", "pictures", pictures),
+        InverterSpec("metered", "words, for money", metered),
         InverterSpec("broken", "can't be opened", broken),
     ]
 

@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from unembed.errors import InputError
 from unembed.testing.toy import toy_inverter
 from unembed_web import app
+from unembed_web.catalogue import Catalogue
 from unembed_web.reading import vector_of, written
 
 NOBODY = [0.5 if place % 3 else -0.7 for place in range(24)]  # no word is embedded near this
@@ -106,6 +108,14 @@ def test_only_inverters_of_the_page_can_be_opened(served) -> None:
     assert states["slow"] == "unopened"
     served.events(inverter="broken", effort="low", text="cafe")
     assert states_of(served)["broken"].startswith("its weights")
+
+
+def test_a_service_that_costs_money_is_asked_only_if_it_was_named(serve) -> None:
+    catalogue = Catalogue()
+    assert "metered" in catalogue.names
+    with pytest.raises(InputError, match="--inverter metered"):
+        catalogue.opened("metered")
+    assert Catalogue(["metered"]).opened("metered")[0].embedder.meter is not None
 
 
 def states_of(served) -> dict[str, str]:
