@@ -20,6 +20,9 @@ export async function begin() {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); at("ask").requestSubmit(); }
   });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape" && running) running.abort(); });
+  for (const one of document.querySelectorAll(".try")) {
+    one.addEventListener("click", () => { drop(null); at("input").value = one.textContent; at("ask").requestSubmit(); });
+  }
   dropping();
   await look();
   at("inverter").value = state.first;
@@ -72,6 +75,7 @@ function about() {
   at("input").placeholder = one.picture
     ? "Drop an image here, or a file of vectors; or paste a vector"
     : "Type a text to embed and invert, paste a vector, or drop a file of vectors here";
+  at("hello").hidden ||= one.modality !== null && one.modality !== "text";
   const was = at("effort").value || one.effort;
   const names = one.efforts.map((name) => element("option", { value: name }, name));
   if ([...at("effort").options].map((option) => option.value).join() !== one.efforts.join()) {
@@ -163,6 +167,7 @@ async function invert() {
   wrong(null);
   running = new AbortController();
   busy(true);
+  at("hello").hidden = true;
   view.begin();
   said("…");
   let ended = false;
