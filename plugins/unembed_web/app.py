@@ -42,7 +42,7 @@ class Page:
         self._begun = False
 
     async def begin(self) -> None:
-        """Open the first inverter, once somebody has the page on screen: that one comes first."""
+        """Open the first inverter, once somebody has the whole page on screen: importing torch would hold it up."""
         if not self._begun:
             self._begun = True
             self.line.join(lambda job: self._open(self.catalogue.first), lambda event: None)
@@ -52,15 +52,13 @@ class Page:
 
     async def state(self, request: Request) -> Response:
         """The inverters and audits that there are."""
-        audits = [{"name": audit.folder.name} for audit in self.audits]
-        return JSONResponse(
-            {
-                "version": __version__,
-                "first": self.catalogue.first,
-                "inverters": self.catalogue.listed(),
-                "audits": audits,
-            }
-        )
+        told = {
+            "version": __version__,
+            "first": self.catalogue.first,
+            "inverters": self.catalogue.listed(),
+            "audits": [{"name": audit.folder.name} for audit in self.audits],
+        }
+        return JSONResponse(told, background=BackgroundTask(self.begin))  # the last thing that the page asks for
 
     async def open(self, request: Request) -> Response:
         """Open an inverter in the background, which the page's visitor has chosen."""
@@ -137,9 +135,7 @@ def application(page: Page, *, host: str, port: int, token: str | None = None) -
     files = {path.name: path for path in sorted(PAGE.iterdir()) if path.suffix in KINDS}
 
     async def index(request: Request) -> Response:
-        found = _file(files["index.html"])
-        found.background = BackgroundTask(page.begin)
-        return found
+        return _file(files["index.html"])
 
     async def file(request: Request) -> Response:
         name = request.path_params["name"]

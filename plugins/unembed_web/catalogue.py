@@ -52,7 +52,11 @@ class Catalogue:
 
             self._told(name, "opening")
             try:
-                self._open[name] = self._free(name, load(name, device=self._device))
+                inverter = self._free(name, load(name, device=self._device))
+                if inverter.embedder.meter is None:
+                    # What libraries put off until they are first used is over before a visitor waits for it.
+                    inverter.invert(inverter.embed(inverter.codec.probes[:1]), steps=1, beam=2)
+                self._open[name] = inverter
             except UnembedError as error:
                 self._told(name, brief(error, 390))
                 raise

@@ -11,7 +11,7 @@ let state = { inverters: [] };
 let dropped = null; // {picture, file} or {vectors, …}
 let running = null; // an AbortController
 
-export async function begin() {
+export async function begin(first) {
   at("ask").addEventListener("submit", (event) => { event.preventDefault(); invert(); });
   at("cancel").addEventListener("click", () => running?.abort());
   at("inverter").addEventListener("change", chosen);
@@ -24,16 +24,15 @@ export async function begin() {
     one.addEventListener("click", () => { drop(null); at("input").value = one.textContent; at("ask").requestSubmit(); });
   }
   dropping();
-  await look();
+  know(first);
   at("inverter").value = state.first;
-  about();
   await watchState();
 }
 
 const current = () => state.inverters.find((one) => one.name === at("inverter").value);
 
-async function look() {
-  state = await get("/api/state");
+function know(told) {
+  state = told;
   const was = at("inverter").value;
   const options = state.inverters.map((one) => element("option", { value: one.name, disabled: one.missing !== null }, one.name));
   if (at("inverter").options.length !== options.length) at("inverter").replaceChildren(...options);
@@ -43,22 +42,21 @@ async function look() {
 /** Ask how far the inverter is, until it is ready. */
 async function watchState() {
   for (;;) {
+    about();
+    if (running || !["unopened", "opening"].includes(current()?.state)) return;
+    await new Promise((done) => setTimeout(done, 700));
     try {
-      await look();
+      know(await get("/api/state"));
     } catch (error) {
       return wrong(error.message);
     }
-    about();
-    const one = current();
-    if (!one || !["unopened", "opening"].includes(one.state) || running) return;
-    await new Promise((done) => setTimeout(done, 700));
   }
 }
 
 async function chosen() {
   about();
   try {
-    if (current().state === "unopened") await post("/api/open", { inverter: current().name });
+    if (current()?.state === "unopened") await post("/api/open", { inverter: current().name });
     await watchState();
   } catch (error) {
     wrong(error.message);

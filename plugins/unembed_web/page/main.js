@@ -28,9 +28,8 @@ for (const [place, name] of TABS.entries()) {
 open(TABS.includes(location.hash.slice(1)) ? location.hash.slice(1) : TABS[0]);
 
 try {
-  const { audits: names } = await get("/api/state");
-  document.documentElement.dataset.ready = "";
-  await Promise.all([invert.begin(), audits.begin(names)]);
+  const state = await get("/api/state");
+  await Promise.all([invert.begin(state), audits.begin(state.audits)]);
 } catch (error) {
   at("error").hidden = false;
   at("error").textContent = error.message;
