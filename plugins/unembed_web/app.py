@@ -124,7 +124,7 @@ class Page:
         return JSONResponse(await anyio.to_thread.run_sync(read))
 
     def _audit(self, request: Request) -> Audit:
-        number = request.path_params["number"]
+        number: int = request.path_params["number"]
         if number >= len(self.audits):
             raise HTTPException(404)
         return self.audits[number]

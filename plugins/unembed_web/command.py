@@ -66,7 +66,7 @@ def _listen(host: str, port: int | None) -> socket.socket:
     except OSError as error:
         raise InputError(f"--host {host!r} is no address of this machine: {error.strerror or error}") from error
     try:
-        return socket.create_server(address[:2], family=family)  # type: ignore[arg-type]
+        return socket.create_server(address[:2], family=family)
     except OSError as error:
         if port is None:
             return _listen(host, 0)

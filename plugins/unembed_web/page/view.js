@@ -35,6 +35,7 @@ export class View {
   step(what) {
     this.steps.push(what);
     at("found").hidden = false;
+    at("marked").hidden = what.parts === null;
     this._best(what, null);
     this._figures(what.number, what);
     this._curve();
