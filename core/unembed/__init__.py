@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from unembed.costs.meter import Meter
     from unembed.engine.effort import Effort
     from unembed.engine.limits import Limits
-    from unembed.engine.loop import Made, SearchResult, Step, search
+    from unembed.engine.loop import Made, Proposal, SearchResult, Step, search
     from unembed.engine.moves import Asking, Combine, Correct, Edit, Either, Guess, Move, Widen
     from unembed.engine.state import Ask, Candidates, Parts, State
     from unembed.errors import (
@@ -121,6 +121,7 @@ __all__ = [
     "OutputError",
     "Parts",
     "PluginError",
+    "Proposal",
     "Recipe",
     "RecordBatch",
     "SearchResult",
@@ -170,7 +171,7 @@ _HOME = {
     "costs.meter": ("Meter",),
     "engine.effort": ("Effort",),
     "engine.limits": ("Limits",),
-    "engine.loop": ("Made", "SearchResult", "Step", "search"),
+    "engine.loop": ("Made", "Proposal", "SearchResult", "Step", "search"),
     "engine.moves": ("Asking", "Combine", "Correct", "Edit", "Either", "Guess", "Move", "Widen"),
     "engine.state": ("Ask", "Candidates", "Parts", "State"),
     "errors": (

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unembed.errors import InputError
 
-__all__ = ["SUFFIXES", "read_images", "square"]
+__all__ = ["SUFFIXES", "png", "read_images", "square"]
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -57,6 +57,13 @@ def _column(path: Path, column: str) -> list[bytes]:
     if not found:
         raise InputError(f"{path} holds no images")
     return found
+
+
+def png(image: Image.Image) -> bytes:
+    """An image as the bytes of a PNG."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
 
 
 def square(source: Any, size: int, what: str) -> Image.Image:

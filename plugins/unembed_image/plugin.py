@@ -73,7 +73,7 @@ def register_embedders() -> list[EmbedderSpec]:
 @hookimpl
 def register_modalities() -> list[Modality]:
     read, write = _lazy("unembed_image.files:read_images"), _lazy("unembed_image.sheet:write_images")
-    return [Modality("image", "images as RGB in [0, 1]", read, write)]
+    return [Modality("image", "images as RGB in [0, 1]", read, write, picture=_lazy("unembed_image.files:png"))]
 
 
 @hookimpl

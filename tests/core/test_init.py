@@ -49,6 +49,7 @@ PUBLIC = [
     "OutputError",
     "Parts",
     "PluginError",
+    "Proposal",
     "Recipe",
     "RecordBatch",
     "SearchResult",

@@ -5,7 +5,7 @@ propose. Rows are flat, each with the index of the target that it belongs to, so
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,9 +18,9 @@ from unembed.engine.effort import Effort
 from unembed.engine.moves import Asking, Move
 from unembed.engine.rows import Chunked, best_of_each, counts, rank_ordered
 from unembed.engine.state import Ask, Candidates, Parts, State
-from unembed.errors import PluginError
+from unembed.errors import InputError, PluginError
 
-__all__ = ["Made", "SearchResult", "Step", "search"]
+__all__ = ["Made", "Proposal", "SearchResult", "Step", "search"]
 
 REASONS = ("steps", "solved", "budget", "stalled")  # why a target left, the first that holds but for "steps"
 
@@ -35,10 +35,25 @@ class Made:
 
 
 @dataclass(frozen=True)
+class Proposal:
+    """One new candidate of a target, and where it comes from.
+
+    `move` is the name of the move that proposed `signal` `[...]`, whose embedding has `similarity` to the target.
+    `parent` is the signal that it was made from, with its own similarity; both are None for a first guess.
+    """
+
+    move: str
+    signal: Tensor
+    similarity: float
+    parent: Tensor | None = None
+    parent_similarity: float | None = None
+
+
+@dataclass(frozen=True)
 class Step:
     """The state after one round; round 0 is the start's. Tensors are `[N, ...]` or `[N]`.
 
-    `made` is what each move brought, where a search was asked for candidates.
+    `made` is what each move brought, where a search was asked for candidates; `proposals` reads it.
     """
 
     number: int
@@ -47,6 +62,37 @@ class Step:
     queries: Tensor
     active: int
     made: tuple[Made, ...] | None = None
+
+    def proposals(self, target: int = 0, *, most: int | None = None) -> list[Proposal]:
+        """The new candidates of one target in this round, the nearest first, `most` of them at most.
+
+        Nothing is computed before this is called. Raises InputError where the search wasn't asked for `candidates`.
+
+        Examples:
+            >>> from unembed.testing.toy import toy_inverter
+            >>> inverter = toy_inverter()
+            >>> result = inverter.invert(inverter.embed(["bccb"]), effort="low", trace=True, candidates=True)
+            >>> for step in result.trace:
+            ...     first = step.proposals(most=1)[0]
+            ...     print(step.number, first.move, inverter.codec.decode(first.signal[None]))
+            0 guess ['bdd']
+            1 correct ['gccb']
+            2 correct ['bccb']
+        """
+        if self.made is None:
+            raise InputError("this step carries no candidates: search or invert with candidates=True")
+        found: list[Proposal] = []
+        for made in self.made:
+            rows = made.candidates
+            own = (rows.owner == target).nonzero().flatten()
+            best = own[rows.similarity[own].argsort(descending=True, stable=True)[:most]]
+            for place, parent in zip(best.tolist(), rows.parent[best].tolist(), strict=True):
+                proposal = Proposal(made.move, rows.signals[place], float(rows.similarity[place]))
+                if parent >= 0:
+                    source, alike = made.parents.signals[parent], float(made.parents.similarity[parent])
+                    proposal = replace(proposal, parent=source, parent_similarity=alike)
+                found.append(proposal)
+        return sorted(found, key=lambda one: -one.similarity)[:most]
 
 
 @dataclass(frozen=True)

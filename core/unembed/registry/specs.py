@@ -67,7 +67,9 @@ class Modality:
     are no text, `write(folder, inverter, inputs, inversion)` leaves the results as files, whatever else is worth
     looking at beside them, and returns the files of the results in order; `inputs` is None for vectors alone. It is
     called as searches end, after the first time with `first=`, the number of the first of these results.
-    `method` is the one meant where only the modality is named; with one method it needn't be said.
+    `picture(object)` gives an object as the bytes of a PNG, where it is to be looked at rather than read; such objects
+    are given to a codec as the bytes of a file. `method` is the one meant where only the modality is named; with one
+    method it needn't be said.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Modality:
     read: Callable[..., list[Any]] = read_passages
     write: "Callable[[Path, Inverter, Sequence[Any] | None, Inversion], list[Path]] | None" = None
     method: str | None = None
+    picture: "Callable[[Any], bytes] | None" = None
 
 
 @dataclass(frozen=True)

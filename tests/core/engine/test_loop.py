@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from unembed.engine import loop
 from unembed.engine.effort import Effort
 from unembed.engine.limits import Limits
 from unembed.engine.loop import search
 from unembed.engine.moves import Combine, Correct, Edit, Guess, Move, Widen
 from unembed.engine.state import Ask
-from unembed.errors import PluginError
+from unembed.errors import InputError, PluginError
 from unembed.testing.toy import OneLetter, ToyCodec, ToyEmbedder, words
 
 CODEC = ToyCodec()
@@ -309,6 +310,43 @@ def test_steps_carry_their_candidates_where_asked_for() -> None:
         assert torch.equal(parents.owner, made.candidates.owner)
         if made.move == "correct":  # one letter of the parent is another
             assert ((parents.signals != made.candidates.signals).sum(1) <= 1).all()
+
+
+def test_proposals_are_the_candidates_of_one_target_with_their_parents() -> None:
+    effort = Effort(moves=(Correct(count=3), Combine(count=4)), beam=2, limits=Limits(steps=3))
+    found = search(TARGETS, **BOX, parts=PARTS, effort=effort, trace=True, candidates=True)
+    met: set[tuple[int, ...]] = set()
+    for step in found.trace:
+        proposals = step.proposals(1)
+        alike = [one.similarity for one in proposals]
+        assert alike == sorted(alike, reverse=True)
+        mine = [
+            tuple(row) for made in step.made for row in made.candidates[made.candidates.owner == 1].signals.tolist()
+        ]
+        assert sorted(tuple(one.signal.tolist()) for one in proposals) == sorted(mine)
+        assert [one.similarity for one in step.proposals(1, most=2)] == alike[:2]
+        for one in proposals:
+            assert float(similarity(embed(one.signal[None]), TARGETS[1])) == pytest.approx(one.similarity)
+            if step.number == 0:
+                assert one.move == "guess" and one.parent is None and one.parent_similarity is None
+            else:  # what it was made from was met in an earlier round
+                assert tuple(one.parent.tolist()) in met
+                assert float(similarity(embed(one.parent[None]), TARGETS[1])) == pytest.approx(one.parent_similarity)
+        met |= set(mine)
+
+
+def test_nothing_is_kept_of_candidates_where_nobody_asks_for_them(monkeypatch) -> None:
+    def never(*_):
+        raise AssertionError("a search that nobody follows made a note of its candidates")
+
+    monkeypatch.setattr(loop, "Made", never)
+    with pytest.raises(AssertionError):
+        search(TARGETS, **BOX, parts=PARTS, effort=few(2, beam=2), candidates=True)
+    seen = []
+    found = search(TARGETS, **BOX, parts=PARTS, effort=few(2, beam=2), trace=True, on_step=seen.append)
+    assert all(step.made is None for step in (*seen, *found.trace))
+    with pytest.raises(InputError, match="candidates=True"):
+        found.trace[0].proposals()
 
 
 def test_search_generator_is_seeded() -> None:
