@@ -6,6 +6,8 @@ import torch
 import unembed
 from unembed.errors import InputError
 from unembed_lm.embedders.base import choose_tokens
+from unembed_lm.embedders.llama import LlamaPasses
+from unembed_lm.embedders.passes import TransformerPasses
 from unembed_lm.layout import ABSENT, joined, parted
 
 TEXTS = ["write a poem", "sing the sea in Python please", "a", "explain rain please"]
@@ -80,11 +82,24 @@ def test_a_step_after_continuations_part_counts_nothing(embedder) -> None:
     assert layout.similarity(layout.cut(a, 2), b).item() == pytest.approx(1)
 
 
-def test_a_model_that_keeps_no_plain_cache_gives_the_same(embedder) -> None:
+@pytest.mark.parametrize("cached", [True, False])
+def test_any_model_of_transformers_gives_the_same_by_its_own_passes(embedder, cached) -> None:
     signals = embedder.codec.encode(TEXTS)
     wanted = embedder.embed(signals)
-    embedder._prefix = None
+    assert isinstance(embedder.passes, LlamaPasses)
+    embedder.passes = TransformerPasses(embedder.model, embedder.passes.before)
+    assert embedder.passes.prefix is not None
+    drawn = [list(embedder.drawn(20, 5, 1.0, torch.Generator().manual_seed(1)))]
+    if not cached:  # as for a model with sliding windows or states
+        embedder.passes.prefix, embedder.passes.begins = None, False
+        with pytest.raises(InputError, match="plain attention"):
+            next(embedder.drawn(2, 1, 1.0, torch.Generator()))
     assert torch.allclose(embedder.embed(signals), wanted, atol=1e-4)
+    forced = joined(parted(signals, 4)[0], embedder.layout.unpack(wanted)[1])
+    assert torch.allclose(embedder.embed(forced), wanted, atol=1e-4)
+    embedder.passes = LlamaPasses(embedder.model, embedder.passes.before)
+    drawn.append(list(embedder.drawn(20, 5, 1.0, torch.Generator().manual_seed(1))))
+    assert all(map(torch.equal, *drawn))
 
 
 def test_half_precision_moves_embeddings_a_little(embedder) -> None:

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from unembed.errors import InputError
 from unembed_lm.embedders.base import Access, PromptEmbedder, choose_tokens
 from unembed_lm.embedders.frame import Frame
+from unembed_lm.embedders.llama import LlamaPasses
+from unembed_lm.embedders.passes import Passes, TransformerPasses
 from unembed_lm.layout import ABSENT
 
-__all__ = ["LocalModel"]
+__all__ = ["LocalModel", "passes_of"]
 
 MORE = 100  # tokens whose log-probabilities are read, beyond as many as the model is wide
 AT_ONCE = {"cpu": 2048, "cuda": 2**17}  # tokens that go through the model at once
@@ -68,7 +70,7 @@ class LocalModel(PromptEmbedder):
             access=access,
             device=device,
         )
-        self._prefix = self._read_prefix()
+        self.passes = passes_of(model, self._before)
         self._check_head()
 
     def halved(self, dtype: torch.dtype = torch.bfloat16) -> "LocalModel":
@@ -76,15 +78,13 @@ class LocalModel(PromptEmbedder):
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model).to(dtype)
         other.head = other.model.get_output_embeddings()
-        other._prefix = other._read_prefix()
+        other.passes = passes_of(other.model, self._before)
         return other
 
     def compile_layers(self) -> None:
-        """Compile what repeats in the model."""
-        for module in self.model.modules():
-            if isinstance(module, nn.ModuleList):
-                for layer in module:
-                    layer.compile(dynamic=True)
+        """Compile what repeats in the model, where that takes seconds: in a Llama."""
+        if isinstance(self.passes, LlamaPasses):
+            self.passes.compile()
 
     @torch.no_grad()
     def drawn(self, rows: int, length: int, temperature: float, generator: torch.Generator) -> Iterator[Tensor]:
@@ -92,16 +92,13 @@ class LocalModel(PromptEmbedder):
 
         Raises InputError for a model that begins with nothing, or that keeps no plain cache.
         """
-        cache = self._cache(rows)
-        if cache is None:
+        passes, size = self.passes, len(self._before)
+        if not passes.begins:
             raise InputError(f"{self.name}: prompts are written by models with a chat template and plain attention")
         # The last token of what stands before prompts is read again, now for its state.
-        cache.crop(len(self._before) - 1)
-        token = self._before[-1].expand(rows)
+        kept, token = passes.begin(rows, length), self._before[-1].expand(rows)
         for step in range(length):
-            place = len(self._before) - 1 + step
-            seen = torch.ones(rows, place + 1, dtype=torch.bool, device=token.device)
-            state = self._run(token[:, None], seen, torch.full_like(token, place)[:, None], cache)[:, -1]
+            state = passes.write(token, torch.full_like(token, size - 1 + step), kept)
             logits = self._logits(state)[:, : len(self.tokenizer)] / temperature
             noise = torch.rand(logits.shape, device=logits.device, generator=generator).clamp_(1e-10, 1 - 1e-7)
             token = (logits - noise.log_().neg_().log_()).argmax(-1)  # a sample, by the Gumbel maximum
@@ -119,7 +116,7 @@ class LocalModel(PromptEmbedder):
     def _forced(self, prompts: Tensor, continuation: Tensor) -> tuple[Tensor, Tensor]:
         ratios = self._empty(len(prompts))
         for rows, ids, sizes in self._packed(prompts, continuation):
-            states = self._states(ids, sizes)
+            states, _ = self.passes.read(ids, sizes)
             here = int((continuation[rows] != ABSENT).sum(1).max())
             first = sizes - (continuation[rows, :-1] != ABSENT).sum(1) - 1
             place = (first[:, None] + torch.arange(here, device=ids.device)).clamp_max(ids.shape[1] - 1)
@@ -160,77 +157,24 @@ class LocalModel(PromptEmbedder):
 
     def _written(self, ids: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
         """The states `[R, t, width]` before each token of the likeliest continuation, and that `[R, t]`, t ≤ steps."""
-        cache = self._cache(len(ids))
-        hidden = self._states(ids, sizes, cache)
-        last = hidden.gather(1, (sizes - 1)[:, None, None].expand(-1, 1, hidden.shape[-1]))
+        steps, size = self.layout.steps, len(self._before)
+        hidden, kept = self.passes.read(ids, sizes, steps - 1)
+        last = _last(hidden, sizes)
         states, tokens = [], []
         done = torch.zeros_like(sizes, dtype=torch.bool)
-        for step in range(self.layout.steps):
+        for step in range(steps):
             states.append(last)
-            token = self._logits(last[:, 0])[:, : len(self.tokenizer)].argmax(-1)
+            token = self._logits(last)[:, : len(self.tokenizer)].argmax(-1)
             tokens.append(token.masked_fill(done, ABSENT))
             done = done | torch.isin(token, self.ends)
-            if step + 1 == self.layout.steps or (not done.is_cuda and done.all()):
+            if step + 1 == steps or (not done.is_cuda and done.all()):
                 break
-            if cache is None:
+            if kept is None:
                 ids, sizes = _appended(ids, sizes, token)
-                hidden = self._states(ids, sizes)
-                last = hidden.gather(1, (sizes - 1)[:, None, None].expand(-1, 1, hidden.shape[-1]))
+                last = _last(self.passes.read(ids, sizes)[0], sizes)
             else:
-                last = self._next(token, sizes, step, ids.shape[1], cache)
-        return torch.cat(states, 1), torch.stack(tokens, 1)
-
-    def _next(self, token: Tensor, sizes: Tensor, step: int, columns: int, cache: Any) -> Tensor:
-        before = len(self._before)
-        place = torch.arange(before + columns + step + 1, device=token.device)
-        seen = (place < before + sizes[:, None]) | (place >= before + columns)
-        position = before + sizes[:, None] + step
-        return self._run(token[:, None], seen, position, cache)
-
-    def _states(self, ids: Tensor, sizes: Tensor, cache: Any = None) -> Tensor:
-        """Last hidden states `[R, L, width]` of ids `[R, L]`, of which each row has `sizes` `[R]`."""
-        before, columns = len(self._before), ids.shape[1]
-        if cache is None:
-            cache = self._cache(len(ids))
-        if cache is None:
-            ids = torch.cat([self._before.expand(len(ids), -1), ids], 1)
-        place = torch.arange(before + columns, device=ids.device)
-        seen = place < before + sizes[:, None]
-        position = place[-ids.shape[1] :].expand(len(ids), -1)
-        return self._run(ids, seen, position, cache)[:, -columns:]
-
-    def _run(self, ids: Tensor, seen: Tensor, position: Tensor, cache: Any) -> Tensor:
-        found: Tensor = self.model.base_model(
-            input_ids=ids,
-            attention_mask=seen.long(),
-            position_ids=position,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        ).last_hidden_state
-        return found
-
-    def _read_prefix(self) -> list[tuple[Tensor, Tensor]] | None:
-        """Keys and values of what stands before every prompt; None where the model keeps anything else."""
-        from transformers import DynamicCache
-
-        if not len(self._before):
-            return None
-        cache = DynamicCache(config=self.model.config)
-        with torch.no_grad():
-            self.model.base_model(input_ids=self._before[None], past_key_values=cache, use_cache=True)
-        if any(type(layer).__name__ != "DynamicLayer" for layer in cache.layers):
-            return None
-        return [(layer.keys, layer.values) for layer in cache.layers]
-
-    def _cache(self, rows: int) -> Any:
-        if self._prefix is None:
-            return None
-        from transformers import DynamicCache
-
-        cache = DynamicCache()
-        for index, (keys, values) in enumerate(self._prefix):
-            cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), index)
-        return cache
+                last = self.passes.write(token, size + sizes + step, kept)
+        return torch.stack(states, 1), torch.stack(tokens, 1)
 
     def _logits(self, states: Tensor, rows: Tensor | None = None) -> Tensor:
         """The logits of all tokens, or of those of `rows`, after states `[..., width]`; in float32."""
@@ -255,6 +199,16 @@ class LocalModel(PromptEmbedder):
         wanted = self.model(input_ids=ids[None]).logits[0, -1:].float()
         if not torch.allclose(self._logits(states), wanted, rtol=1e-3, atol=1e-3):
             raise InputError(f"{self.name}: its logits are no linear map of its last states; ask it through a server")
+
+
+def passes_of(model: Any, before: Tensor) -> Passes:
+    """The quickest way to a model's states after what stands before every prompt."""
+    return LlamaPasses(model, before) if LlamaPasses.fits(model) else TransformerPasses(model, before)
+
+
+def _last(hidden: Tensor, sizes: Tensor) -> Tensor:
+    """The states `[R, width]` of the last of `sizes` tokens of each row."""
+    return hidden.gather(1, (sizes - 1)[:, None, None].expand(-1, 1, hidden.shape[-1]))[:, 0]
 
 
 def _appended(ids: Tensor, sizes: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
