@@ -59,7 +59,7 @@ class Vocabulary(nn.Module):
         One that is empty becomes the first token that can be written: a black box takes no empty prompt.
         """
         gaps = prompts == ABSENT
-        prompts = prompts.gather(-1, gaps.long().argsort(-1, stable=True))
+        prompts = prompts.gather(-1, gaps.long().argsort(dim=-1, stable=True))
         first = torch.where(gaps.all(-1, keepdim=True), self.kept[0], prompts[..., :1])
         return torch.cat([first, prompts[..., 1:]], -1)
 
