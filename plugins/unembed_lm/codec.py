@@ -12,7 +12,7 @@ from unembed.errors import InputError
 from unembed_lm.layout import ABSENT, joined, parted
 from unembed_text.toolkit import TextCodec, check_texts, filled
 
-__all__ = ["PromptCodec", "plain_ids"]
+__all__ = ["PromptCodec", "plain_ids", "widened"]
 
 
 class PromptCodec(SequenceCodec):
@@ -63,11 +63,20 @@ class PromptCodec(SequenceCodec):
 
 def plain_ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     """The ids of texts without special tokens, also none that a text spells."""
-    if not texts:
-        return []
-    found = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)
-    ids: list[list[int]] = found["input_ids"]
-    return ids
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if not texts or backend is None:
+        found = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False) if texts else {}
+        slow: list[list[int]] = found.get("input_ids", [])
+        return slow
+    # As the tokenizer would, which also lists masks and offsets: half of its time.
+    backend.no_truncation()
+    backend.no_padding()
+    before = backend.encode_special_tokens
+    backend.encode_special_tokens = True
+    try:
+        return [row.ids for row in backend.encode_batch_fast(texts, add_special_tokens=False)]
+    finally:
+        backend.encode_special_tokens = before
 
 
 def widened(prompts: Tensor, width: int) -> Tensor:

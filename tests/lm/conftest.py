@@ -114,10 +114,10 @@ def t5(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def table(model, t5, tmp_path) -> dict:
+@pytest.fixture(scope="session")
+def table(model, t5, tmp_path_factory) -> dict:
     """A `[recipe]` table of a small training."""
-    path = tmp_path / "prompts.txt"
+    path = tmp_path_factory.mktemp("data") / "prompts.txt"
     path.write_text("\n".join(PROMPTS))
     return {
         "name": "small",

@@ -7,6 +7,7 @@ import torch
 
 import unembed
 from unembed_lm.layout import ABSENT, parted
+from unembed_lm.prompts import writing
 from unembed_lm.prompts.apart import HeldPrompts
 from unembed_lm.prompts.batches import PromptBatches
 from unembed_lm.prompts.templates import filled_templates
@@ -82,7 +83,12 @@ def test_written_prompts_end(embedder) -> None:
     assert ((ids != ABSENT).long().cumprod(1).sum(1) == sizes).all() and (sizes == 0).any()
 
 
-def test_written_prompts_are_texts_of_words(embedder) -> None:
-    draw = torch.Generator().manual_seed(0)
-    texts = list(islice(written_prompts(embedder, rows=256, longest=30, temperature=0.7, generator=draw), 5))
-    assert all(len(text.split()) > 1 for text in texts)
+def test_written_prompts_are_texts_of_words(embedder, monkeypatch) -> None:
+    drawn = parted(embedder.codec.encode(["write a poem", "poem", " sing\nthe sea "]), 4)[0]
+    drawn = torch.cat([drawn, torch.full_like(drawn[:1], ABSENT)])
+    broken = drawn[:1].clone()
+    broken[0, 1] = embedder.tokenizer.convert_tokens_to_ids("\u0122")  # a byte that is no text alone
+    monkeypatch.setattr(writing, "sample_prompts", lambda *_, **__: torch.cat([broken, drawn]))
+    draw = torch.Generator()
+    texts = islice(written_prompts(embedder, rows=4, longest=30, temperature=1.0, generator=draw), 3)
+    assert list(texts) == ["write a poem", "sing\nthe sea", "write a poem"]

@@ -12,12 +12,13 @@ from unembed.registry.discovery import method
 from unembed.testing import inverter_checks
 from unembed.testing.checks import TRAINING
 from unembed.testing.checks.training import Training
+from unembed.testing.suite import Suite
 from unembed.training import train
 from unembed_lm.layout import ABSENT, parted
 from unembed_lm.methods.logprobs.recipe import PromptRecipe
 
 OBJECTS = ["write a poem", "sing the sea please", "explain rain in Python", "draw two lists"]
-_untrained: list = []
+_made: dict = {}  # what the suites' subjects are built from, by fixtures
 
 
 def config(table: dict, folder, **top) -> str:
@@ -28,24 +29,25 @@ def config(table: dict, folder, **top) -> str:
     return text
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def recipe(table) -> PromptRecipe:
     return PromptRecipe({**table, "device": "cpu", "seed": 0})
 
 
-@pytest.mark.parametrize("check", TRAINING, ids=lambda check: check.name)
+@Suite(TRAINING, lambda: (Training(method("logprobs"), _made["table"]),)).parametrize(None)
 def test_the_recipe_conforms(check, table) -> None:
-    check.run(Training(method("logprobs"), table))
+    _made["table"] = table
+    check()
 
 
-def untrained():
-    return _untrained[0]
+def untrained() -> unembed.Inverter:
+    _made["recipe"].network.eval()
+    return _made["recipe"].inverter()
 
 
 @inverter_checks(untrained, OBJECTS)
 def test_an_untrained_inverter_conforms(check, recipe) -> None:
-    recipe.network.eval()
-    _untrained[:] = [recipe.inverter()]
+    _made["recipe"] = recipe
     check()
 
 

@@ -63,7 +63,7 @@ def read_tokenizer_of(source: str) -> Any:
 def _model(source: str, argument: str, device: torch.device, *, name: str) -> LocalModel:
     from transformers import AutoModelForCausalLM
 
-    _, options = split_options(argument, LocalOptions, name=name.partition("?")[0])
+    _, options = split_options(argument, LocalOptions, name=name.partition(":")[0])
     place, where = _place(source)
     tokenizer = read_tokenizer_of(source)
     frame = read_frame(tokenizer, name, options.template)
