@@ -6,10 +6,11 @@ import pytest
 import torch
 
 import unembed
+from unembed.errors import InputError
 from unembed_lm.layout import ABSENT, parted
 from unembed_lm.prompts import writing
 from unembed_lm.prompts.apart import HeldPrompts
-from unembed_lm.prompts.batches import PromptBatches
+from unembed_lm.prompts.batches import PromptBatches, read_prompts
 from unembed_lm.prompts.templates import filled_templates
 from unembed_lm.prompts.writing import sample_prompts, written_prompts
 
@@ -32,13 +33,23 @@ def test_prompts_that_share_a_run_of_eight_words_are_found(text, found) -> None:
 
 
 @pytest.mark.reference
-def test_the_training_file_shares_nothing_with_the_tests(reference) -> None:
+def test_a_few_training_prompts_share_a_run_with_the_tests(reference) -> None:
+    """A pangram and an alphabet, mostly: `apart` keeps them from being trained on."""
     folder = reference / "data" / "prompts"
     names = ("test", "test-system")
     held = HeldPrompts(text for name in names for text in unembed.read_passages(folder / f"{name}.parquet"))
-    texts = unembed.read_passages(folder / "train.parquet")
-    assert not any(map(held.overlap, texts))
+    assert sum(map(held.overlap, unembed.read_passages(folder / "train.parquet"))) == 13
     assert all(map(held.overlap, unembed.read_passages(folder / "test.parquet")[:50]))
+
+
+def test_prompts_to_train_on_are_kept_apart_from_tests(embedder, tmp_path) -> None:
+    train, test = tmp_path / "train.txt", tmp_path / "test.txt"
+    train.write_text("write a poem\nSing the sea!\ndraw rain\n" + "sing " * 40)
+    test.write_text("sing the sea\n")
+    ((name, rows),) = read_prompts([train], embedder.tokenizer, longest=16, apart=[test])
+    assert name == "train" and embedder.tokenizer.batch_decode(rows) == ["write a poem", "draw rain"]
+    with pytest.raises(InputError, match="no prompt of up to 1 tokens"):
+        read_prompts([train], embedder.tokenizer, longest=1)
 
 
 def test_batches_hold_whole_prompts_of_like_length_and_keep_portions() -> None:

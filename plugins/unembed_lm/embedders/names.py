@@ -1,6 +1,8 @@
 """Language models by name: `KIND:SOURCE?option=value&option=value`."""
 
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,7 @@ def read_tokenizer_of(source: str) -> Any:
 
     place, where = _place(str(_packaged()) if source == "smollm2" else source)
     try:
-        with without_bars():
+        with without_bars(), _quiet(where):
             return AutoTokenizer.from_pretrained(place, **where)
     except ImportError as error:
         raise MissingExtraError(GGUF) from error
@@ -68,7 +70,7 @@ def _model(source: str, argument: str, device: torch.device, *, name: str) -> Lo
     tokenizer = read_tokenizer_of(source)
     frame = read_frame(tokenizer, name, options.template)
     try:
-        with without_bars():
+        with without_bars(), _quiet(where):
             model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, **where)
     except ImportError as error:
         raise MissingExtraError(GGUF) from error
@@ -103,6 +105,11 @@ def _place(source: str) -> tuple[str, dict[str, str]]:
         raise InputError(f"there is no folder {brief(source)!r}, and no model on the hub is called so")
     reach_hub(source)
     return source, {}
+
+
+def _quiet(where: dict[str, str]) -> AbstractContextManager[Any]:
+    """Keep the bars that show a GGUF file being read, which nothing else turns off, from standard error."""
+    return redirect_stderr(StringIO()) if where else nullcontext()
 
 
 def _packaged() -> Path:

@@ -65,7 +65,7 @@ class TransformerPasses(Passes):
     def begin(self, rows: int, more: int) -> Any:
         """See `Passes`."""
         cache, size = self._cache(rows), len(self.before)
-        cache.crop(size - 1)
+        cache.crop(-1)
         return cache, torch.ones(rows, size - 1, dtype=torch.bool, device=self.before.device)
 
     def _run(self, ids: Tensor, seen: Tensor, position: Tensor, cache: Any) -> Tensor:

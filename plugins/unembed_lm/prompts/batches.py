@@ -13,6 +13,7 @@ from unembed.errors import ConfigError, InputError
 from unembed.sources.passages import read_passages
 from unembed_lm.codec import plain_ids
 from unembed_lm.layout import ABSENT, joined
+from unembed_lm.prompts.apart import HeldPrompts
 from unembed_text.toolkit import filled
 
 __all__ = ["PromptBatches", "read_prompts"]
@@ -24,16 +25,24 @@ AROUND = 40  # tokens that a prompt costs beside its own: what stands around it,
 CHUNK = 20_000
 
 
-def read_prompts(files: Sequence[Path], tokenizer: Any, *, longest: int) -> list[tuple[str, list[list[int]]]]:
+def read_prompts(
+    files: Sequence[Path], tokenizer: Any, *, longest: int, apart: Sequence[Path] = ()
+) -> list[tuple[str, list[list[int]]]]:
     """The prompts of each file of up to `longest` tokens, as ids; a process's share of them under a launcher.
 
-    Raises InputError for files that aren't there or hold none so short.
+    Those that share a run of words with prompts of the files `apart` are left out. Raises InputError for files that
+    aren't there or hold none so short.
     """
+    held = HeldPrompts(text for path in apart for text in read_passages(path)) if apart else None
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     found = []
     for path in files:
         log.info("reading %s", path)
         texts = read_passages(path)[rank::processes]
+        if held is not None:
+            kept = [text for text in texts if not held.overlap(text)]
+            log.info("%d of %d prompts share a run of words with those kept apart", len(texts) - len(kept), len(texts))
+            texts = kept
         rows: list[list[int]] = []
         for start in range(0, len(texts), CHUNK):
             part = plain_ids(tokenizer, texts[start : start + CHUNK])

@@ -41,6 +41,9 @@ class PromptRecipeConfig(Config):
     start: str = Field(description="a T5 (folder or hub id), or a checkpoint of this method to go on from")
     train: list[Path] = Field(min_length=1, description="files of prompts: .txt or .parquet with a column text")
     validation: list[Path] = Field(min_length=1)
+    apart: list[Path] = Field(
+        [], description="files of test prompts: what shares a run of eight words with one of them isn't trained on"
+    )
     portions: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         {}, description="shares of the batches of files, by their names without ending, that have one of their own"
     )
@@ -88,7 +91,7 @@ class PromptRecipe(Recipe):
         for path in config.validation:  # read later, and missed too late
             if not path.exists():
                 raise InputError(f"no file {path}, which [recipe] validation names")
-        files = read_prompts(config.train, embedder.tokenizer, longest=config.longest)
+        files = read_prompts(config.train, embedder.tokenizer, longest=config.longest, apart=config.apart)
         self.prompts = PromptBatches(
             files, steps=embedder.layout.steps, batch_tokens=config.batch_tokens, portions=config.portions
         )
