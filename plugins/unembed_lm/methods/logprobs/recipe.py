@@ -30,7 +30,7 @@ from unembed_text.toolkit import corrupt, first_layers, read_t5, sample
 __all__ = ["PromptRecipe", "PromptRecipeConfig"]
 
 AT_ONCE = 16_384  # hypotheses written in one go: enough to keep a GPU busy
-FITTED = {"cpu": 64, "cuda": 4_096}  # prompts whose steps the whitening is learned from
+FITTED = {"cpu": 128, "cuda": 4_096}  # prompts whose steps the whitening is learned from
 
 
 class PromptRecipeConfig(Config):
@@ -130,9 +130,10 @@ class PromptRecipe(Recipe):
         }
         self.network = build_network(self.config)
         weights |= {names[0]: embed} | ({} if options.tied else {names[1]: head})
-        if options.tied and "decoder.norm.weight" in weights:  # logits as large as the T5's own matrix gave
-            ratio = outputs.square().mean().sqrt() / (inputs.square().mean().sqrt() * inputs.shape[1] ** -0.5)
-            weights["decoder.norm.weight"] = weights["decoder.norm.weight"] * ratio
+        if options.tied and not t5.get("tie_word_embeddings", True):
+            # The T5 wrote by another matrix: logits begin at a size of 1, not at that of what they don't mean here.
+            norm = weights["decoder.norm.weight"]
+            weights["decoder.norm.weight"] = norm / (_size(norm) * _size(inputs))
         _, unexpected = self.network.load_state_dict(weights, strict=False)
         if unexpected:
             raise RuntimeError(f"tensors that the network doesn't have: {unexpected[:3]}")
@@ -162,7 +163,7 @@ class PromptRecipe(Recipe):
 
     def _fit_whitening(self) -> None:
         draw, found, count = torch.Generator().manual_seed(self.options.seed), [], 0
-        most = FITTED.get(self.embedder.device.type, 64)
+        most = FITTED.get(self.embedder.device.type, 128)
         while count < most:
             for signals in self.batches(4, draw):
                 ratios, answer = self.network.layout.unpack(self.embed(signals.to(self.embedder.device)))
@@ -273,6 +274,10 @@ class PromptRecipe(Recipe):
             read * self.counts["encoder"] + (tokens + len(signals)) * (self.counts["decoder"] + head)
         )
         return operations
+
+
+def _size(x: Tensor) -> Tensor:
+    return x.square().mean().sqrt()
 
 
 def _count(module: nn.Module) -> int:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 __all__ = ["Whitening"]
 
+MOST = 10.0  # standard deviations: beyond them a direction is one that the prompts it was learned from don't show
 NOISE = 0.02  # a log-ratio's error in half precision; directions of less say nothing
 
 
@@ -41,4 +42,4 @@ class Whitening(nn.Module):
         exact = torch.float64 if ratios.is_cuda else torch.float32
         with torch.autocast(ratios.device.type, enabled=False):
             mean, directions = table[:, 0].to(exact), table[:, 1:].to(exact)
-            return ((ratios.to(exact) - mean) @ directions).float()
+            return ((ratios.to(exact) - mean) @ directions).float().clamp(-MOST, MOST)
