@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from pathlib import Path
 
 import pytest
 import torch
@@ -53,7 +54,7 @@ def test_an_untrained_inverter_conforms(check, recipe) -> None:
 
 def test_training_lowers_both_losses_and_the_loop_finds_more(table, tmp_path) -> None:
     path = tmp_path / "config.toml"
-    top = {"steps": 240, "round_steps": 12, "guess_steps": 60, "warmup": 10, "evaluate_every": 240, "depth": 2}
+    top = {"steps": 100, "round_steps": 10, "guess_steps": 25, "warmup": 10, "evaluate_every": 100, "depth": 2}
     path.write_text(config(table, tmp_path / "run", **top))
     train(path)
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
@@ -61,13 +62,14 @@ def test_training_lowers_both_losses_and_the_loop_finds_more(table, tmp_path) ->
         losses = [row[name] for row in log if name in row]
         assert losses[-1] < 0.7 * losses[0]
     inverter = unembed.load(tmp_path / "run" / "checkpoint", device="cpu", self_test=True)
-    vectors = inverter.embed(OBJECTS)
-    guess = inverter.invert(vectors, steps=0)
-    corrected = inverter.invert(vectors, steps=6, beam=6)
-    assert corrected.similarity.mean() > guess.similarity.mean()
-    assert inverter.exact(OBJECTS, corrected).sum() >= inverter.exact(OBJECTS, guess).sum()
-    fewer = inverter.invert(inverter.embedder.layout.cut(vectors, 1), steps=1, beam=2)
-    assert len(fewer.objects) == len(OBJECTS)
+    objects = Path(table["train"][0]).read_text().splitlines()[::2]
+    vectors = inverter.embed(objects)
+    first = inverter.embedder.layout.cut(vectors, 1)  # one step observed
+    for target in (vectors, first):
+        guess, corrected = inverter.invert(target, steps=0, beam=1), inverter.invert(target, steps=2, beam=3)
+        assert corrected.similarity.mean() > guess.similarity.mean()
+        better = inverter.exact(objects, corrected).float().mean() - inverter.exact(objects, guess).float().mean()
+        assert better > 0.1
 
 
 def test_targets_are_observed_for_fewer_steps_and_hypotheses_follow_them(recipe) -> None:
@@ -132,3 +134,15 @@ def test_another_models_tokens_are_refused(recipe, model, tmp_path) -> None:
 def test_recipe_refuses_what_it_cant_obey(table, changes, told) -> None:
     with pytest.raises(ConfigError, match=told):
         PromptRecipe({**table, **changes, "device": "cpu", "seed": 0})
+
+
+@pytest.mark.parametrize(("place", "value"), [(132, 5000.0), (132, -3.0), (132, 0.0), (2 * 133 - 1, 0.0)])
+def test_vectors_that_no_model_answered_are_refused(recipe, place, value) -> None:
+    """An id beyond the vocabulary, one below all, no first step, a step missing between two."""
+    recipe.network.eval()
+    inverter = recipe.inverter()
+    vectors = inverter.embed([*OBJECTS[:1], *OBJECTS]).clone()
+    assert (inverter.embedder.layout.unpack(vectors)[1][1, :3] != ABSENT).all()
+    vectors[1, place] = value
+    with pytest.raises(InputError, match="row 1 of the vectors is no answer of this model"):
+        inverter.invert(vectors, steps=1, beam=2)

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unembed.contract.proposers import Corrector, Hypothesizer
+from unembed.errors import InputError
 from unembed_lm.codec import widened
 from unembed_lm.layout import ABSENT, joined, parted
 from unembed_lm.methods.logprobs.network import PromptNetwork
@@ -41,6 +42,18 @@ class Writer:
             ids = decode(network.decoder, states, mask, LogProbability(sampled), beams=count, length=self.length)
         return self.signals(ids, target)
 
+    def check(self, target: Tensor) -> None:
+        """Raise InputError for targets that no model answered: with tokens that it lacks, or steps missing between."""
+        _, answer = self.network.layout.unpack(target)
+        here, most = answer != ABSENT, self.network.ids.size
+        odd = ((answer < ABSENT) | (answer >= most)).any(1) | (here.long().diff(dim=1) > 0).any(1) | ~here[:, 0]
+        if odd.any():
+            row = int(odd.nonzero()[0])
+            raise InputError(
+                f"row {row} of the vectors is no answer of this model: after the log-ratios of each step comes its "
+                f"token's id plus 1, up to {most}, and 0 from the first step on that wasn't observed"
+            )
+
     def read(self, signals: Tensor) -> Tensor:
         """The prompts of signals as the network's ids `[N, L]`, without columns of padding alone."""
         prompts, _ = parted(signals, self.steps)
@@ -66,6 +79,7 @@ class PromptHypothesizer(Hypothesizer):
         self.writer = writer
 
     def _hypothesize(self, target: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
+        self.writer.check(target)
         return self.writer.search(target, None, None, count)
 
 
