@@ -12,6 +12,7 @@ from unembed.registry import hooks
 from unembed.testing.checks import INVERTER, PLUGIN, TRAINING
 from unembed.training import TrainConfig
 from unembed_image.methods.flow.recipe import ImageRecipeConfig
+from unembed_lm.methods.logprobs.recipe import PromptRecipeConfig
 from unembed_text.methods.closed.recipe import TextRecipeConfig
 from unembed_text.methods.vec2text.recipe import PairRecipeConfig
 
@@ -59,6 +60,7 @@ def config_tables() -> str:
         ("`[recipe]` of `closed` (text)", TextRecipeConfig),
         ("`[recipe]` of `vec2text` (text)", PairRecipeConfig),
         ("`[recipe]` of `flow` (images)", ImageRecipeConfig),
+        ("`[recipe]` of `logprobs` (prompts)", PromptRecipeConfig),
     )
     for title, model in tables:
         parts.append(f"## {title}\n\n| key | kind | default | |\n|---|---|---|---|")

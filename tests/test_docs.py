@@ -30,7 +30,7 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
-ELSEWHERE = {"adapt.md", "vec2text.md", "apis.md", "train-your-own.md"}  # need stand-ins: tests/text/test_docs.py
+ELSEWHERE = {"adapt.md", "vec2text.md", "apis.md", "train-your-own.md", "prompts.md"}  # need stand-ins: tests/{text,lm}
 HERE = [page for page in PAGES if blocks(page, "python") and page.name not in ELSEWHERE]
 
 

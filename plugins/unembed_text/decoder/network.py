@@ -69,15 +69,17 @@ class T5Network(nn.Module, ABC):
         `target` and `embedding` are `[N, D]`, `hypothesis` ids `[N, L]`; the last two come together or not.
         """
 
-    def encoded(self, x: Tensor, hypothesis: Tensor | None) -> tuple[Tensor, Tensor]:
+    def encoded(self, x: Tensor, hypothesis: Tensor | None, absent: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """States and mask of inputs `[N, S, width]` that end in those of `hypothesis`, if there is one.
 
-        May write into `x`.
+        `absent` `[N, P]` marks those of the first P inputs that aren't there. May write into `x`.
         """
         encoder, seeds = self.encoder, self.encoder.seeds()
         if seeds.begin is not None:  # a compiled function that is first seen to do nothing is never compiled
             x = encoder.layers.drop(x, encoder.dropout, seeds.begin)
         mask = torch.zeros(x.shape[:2], device=x.device)
+        if absent is not None:
+            mask[:, : absent.shape[1]].masked_fill_(absent, -1e9)
         if hypothesis is not None:
             mask[:, -hypothesis.shape[1] :].masked_fill_(hypothesis == self.special.pad, -1e9)
         mask = mask[:, None, None]

@@ -1,0 +1,1 @@
+"""Prompts from a language model's next-token probabilities."""

@@ -1,0 +1,1 @@
+"""How networks for prompts are trained and opened."""

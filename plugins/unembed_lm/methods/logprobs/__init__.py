@@ -1,0 +1,1 @@
+"""One T5 that guesses and corrects from the log-ratios of a few steps."""
