@@ -132,7 +132,7 @@ def proxy(server):
     found = Proxy(server)
     listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"proxy": found}))
     listener.daemon_threads = True
-    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True).start()
     found.url = f"http://127.0.0.1:{listener.server_port}/v1"
     found.name = lambda **options: f"{found.url}?{'&'.join(f'{key}={value}' for key, value in options.items())}#{MODEL}"
     yield found
@@ -208,7 +208,7 @@ def fake():
     found = Fake()
     listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (FakeHandler,), {"proxy": found}))
     listener.daemon_threads = True
-    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True).start()
     found.url = f"http://127.0.0.1:{listener.server_port}/v1"
     found.name = lambda **options: f"{found.url}?{'&'.join(f'{key}={value}' for key, value in options.items())}#hash"
     yield found
