@@ -2,8 +2,6 @@
 
 import ast
 import json
-import subprocess
-import sys
 from importlib.metadata import EntryPoint
 from itertools import islice, pairwise
 from pathlib import Path
@@ -84,7 +82,7 @@ def fresh(trained: unembed.Inverter) -> unembed.Inverter:
 
 
 def test_the_memos_keep_the_contract(trained) -> None:
-    check_inverter(trained, (MEMOS / "held_out.txt").read_text().splitlines()[:4])
+    check_inverter(trained, (MEMOS / "held_out.txt").read_text().splitlines()[:2])
     for subject, outcomes in check_plugin("memos", config=MEMOS / "train.toml").items():
         assert outcomes and not [outcome for outcome in outcomes if outcome.status == "failed"], subject
 
@@ -100,11 +98,11 @@ def test_held_out_memos_are_never_trained_on(memos) -> None:
 
 
 @pytest.mark.slow
-def test_the_plot_of_similarity_by_step_is_drawn(tmp_path) -> None:
+def test_the_plot_of_similarity_by_step_is_drawn(forked, tmp_path) -> None:
     source = EXAMPLE.with_name("similarity_by_step.py").read_text(encoding="utf-8")
     few = source.replace("]\n\n# %%", "][:3]\n\n# %%", 1)  # the longest take minutes
     assert few != source
-    done = subprocess.run([sys.executable, "-c", few, "steps.png"], cwd=tmp_path, capture_output=True, text=True)
+    done = forked(few, tmp_path / "steps.png").wait()
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
     curves = [line.split(": ")[1].split() for line in done.stdout.splitlines() if " tokens: " in line]

@@ -1,11 +1,13 @@
 """The real black box and its tokenizer, read once; a toy-sized text inverter."""
 
+import copy
 import json
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel, T5Fo
 
 from unembed_text.codecs.wordpiece import TextCodec
 from unembed_text.decoder.runs import UnfinishedCount
+from unembed_text.embedders import sentence_transformers
 from unembed_text.embedders.sentence_transformers import minilm
 from unembed_text.methods.closed.checkpoint import build_network, save_network
 from unembed_text.methods.vec2text.importing import import_pair
@@ -34,9 +37,30 @@ SMALL = {
 }
 
 
+@cache
+def _minilm():
+    return minilm()
+
+
 @pytest.fixture(scope="session")
 def embedder():
-    return minilm()
+    return _minilm()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def minilm_is_read_once():
+    """Whoever opens `minilm` on the CPU gets a copy of the one that was read, with a count of its own."""
+
+    def again(device="cpu"):
+        if torch.device(device).type != "cpu":
+            return minilm(device)
+        found = copy.copy(_minilm())
+        found.queries, found._before_first = 0, None
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sentence_transformers, "minilm", again)
+        yield
 
 
 @pytest.fixture(scope="session")

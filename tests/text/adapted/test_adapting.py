@@ -18,7 +18,6 @@ from unembed.checkpoints.manifest import read_manifest
 from unembed.cli import root
 from unembed.errors import CheckpointError, EmbedderMismatchError, InputError, UnknownNameError
 from unembed.testing import inverter_checks
-from unembed_text.embedders import names
 from unembed_text.methods.adapted import tuning
 from unembed_text.methods.adapted.moves import Toward
 
@@ -31,14 +30,6 @@ def sentences(count: int) -> list[str]:
 
 
 TEXTS = sentences(60)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def read_once(embedder):
-    """The base's embedder isn't read again for every inverter."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(names.sentence_transformers, "minilm", lambda device: embedder)
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +55,7 @@ _made: list = []
 
 @inverter_checks(
     lambda: unembed.load(_made[0], embedder=_made[1], device="cpu"),
-    ["hello there my old friend", "tea for two of us", "what time is it now?"],
+    ["hello there my old friend", "what time is it?"],
 )
 def test_an_adapted_inverter_conforms(check, adapted, other) -> None:
     _made[:] = [adapted, other]

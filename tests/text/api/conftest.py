@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import shutil
 import socket
 import struct
 import threading
@@ -10,6 +11,7 @@ import urllib.request
 import zlib
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
@@ -130,7 +132,7 @@ def proxy(server):
     found = Proxy(server)
     listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"proxy": found}))
     listener.daemon_threads = True
-    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True).start()
     found.url = f"http://127.0.0.1:{listener.server_port}/v1"
     found.name = lambda **options: f"{found.url}?{'&'.join(f'{key}={value}' for key, value in options.items())}#{MODEL}"
     yield found
@@ -156,14 +158,19 @@ def paid(proxy, monkeypatch):
 
 
 @pytest.fixture
-def pair(publish, paid, t5_tokenizer, tmp_path, monkeypatch):
-    """A pair with random weights for the service's model, imported with no key set."""
+def pair(publish, paid, t5_tokenizer, tmp_path_factory, tmp_path, monkeypatch):
+    """A pair with random weights for the service's model, imported once, with no key set."""
     monkeypatch.delenv("OPENAI_API_KEY")
-    folder, tokenizer = publish(dimension=384, embedder_model_api="small"), tmp_path / "tokenizer"
-    t5_tokenizer.save_pretrained(tokenizer)
-    halves = (str(folder / "inversion"), str(folder / "corrector"))
-    import_pair(*halves, tmp_path / "pair", tokenizer=str(tokenizer), device=torch.device("cpu"))
-    return tmp_path / "pair"
+    if not _imported:
+        folder, out = publish(dimension=384, embedder_model_api="small"), tmp_path_factory.mktemp("imported")
+        t5_tokenizer.save_pretrained(out / "tokenizer")
+        halves = (str(folder / "inversion"), str(folder / "corrector"))
+        import_pair(*halves, out / "pair", tokenizer=str(out / "tokenizer"), device=torch.device("cpu"))
+        _imported.append(out / "pair")
+    return shutil.copytree(_imported[0], tmp_path / "pair")
+
+
+_imported: list[Path] = []
 
 
 class Fake:
@@ -201,7 +208,7 @@ def fake():
     found = Fake()
     listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (FakeHandler,), {"proxy": found}))
     listener.daemon_threads = True
-    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True).start()
     found.url = f"http://127.0.0.1:{listener.server_port}/v1"
     found.name = lambda **options: f"{found.url}?{'&'.join(f'{key}={value}' for key, value in options.items())}#hash"
     yield found

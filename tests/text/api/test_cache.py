@@ -1,8 +1,7 @@
 """What is kept stays readable, and a damaged cache is one line instead of a crash."""
 
 import json
-import subprocess
-import sys
+import signal
 
 import lmdb
 import numpy as np
@@ -90,9 +89,9 @@ if sys.argv[2:] == ["two"]:
 """
 
 
-def test_a_cache_is_inspected_after_an_unclean_end_only(tmp_path) -> None:
+def test_a_cache_is_inspected_after_an_unclean_end_only(forking, tmp_path) -> None:
     def run(*words: str) -> list[int]:
-        done = subprocess.run([sys.executable, "-c", OPEN, str(tmp_path), *words], capture_output=True, text=True)
+        done = forking.run("-c", OPEN, tmp_path, *words)
         assert done.returncode in (0, -9), done.stderr
         return json.loads(done.stdout)
 
@@ -114,7 +113,7 @@ def test_a_place_that_cant_hold_a_cache_is_said(tmp_path) -> None:
             VectorCache(place, space="s")
 
 
-def test_a_claim_ends_with_its_block_and_with_its_process(tmp_path) -> None:
+def test_a_claim_ends_with_its_block_and_with_its_process(forking, tmp_path) -> None:
     cache, other = VectorCache(tmp_path, space="s"), VectorCache(tmp_path, space="s")
     with cache.claimed(["one", "two"]) as mine:
         assert mine == ["one", "two"]
@@ -126,11 +125,11 @@ def test_a_claim_ends_with_its_block_and_with_its_process(tmp_path) -> None:
         "import sys, time; from pathlib import Path; from unembed_text.embedders.api.cache import VectorCache\n"
         "with VectorCache(Path(sys.argv[1]), space='s').claimed(['one']): print('held', flush=True); time.sleep(600)"
     )
-    process = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    process = forking.start("-c", hold, tmp_path)
+    assert process.stdout.readline() == "held\n"
     with cache.claimed(["one", "two"]) as mine:
         assert mine == ["two"]
-    process.kill()
+    process.send_signal(signal.SIGKILL)
     process.communicate()
     with cache.claimed(["one", "two"]) as mine:
         assert mine == ["one", "two"]

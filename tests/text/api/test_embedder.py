@@ -5,8 +5,6 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from functools import partial
 
@@ -24,13 +22,18 @@ KEY = "sk-secret-0123456789"
 TEXTS = [f"text number {index}" for index in range(24)]
 
 
+@pytest.fixture(scope="session")
+def answers(server, tmp_path_factory) -> torch.Tensor:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNEMBED_CACHE", str(tmp_path_factory.mktemp("truth")))
+        return load_embedder(f"{server}#e5-query", device="cpu").embed_texts(TEXTS)
+
+
 @pytest.fixture
-def truth(server, tmp_path, monkeypatch) -> torch.Tensor:
+def truth(answers, tmp_path, monkeypatch) -> torch.Tensor:
     """What the server itself answers."""
-    monkeypatch.setenv("UNEMBED_CACHE", str(tmp_path / "truth"))
-    found = load_embedder(f"{server}#e5-query", device="cpu").embed_texts(TEXTS)
     monkeypatch.setenv("UNEMBED_CACHE", str(tmp_path / "cache"))
-    return found
+    return answers.clone()
 
 
 def test_an_answer_is_asked_for_once(proxy, truth) -> None:
@@ -106,16 +109,16 @@ def test_an_empty_text_spoils_no_batch(proxy) -> None:
     assert torch.isfinite(found).all() and "" not in proxy.paid
 
 
-def test_a_killed_run_goes_on_where_it_was(proxy, cache) -> None:
+def test_a_killed_run_goes_on_where_it_was(proxy, cache, forking) -> None:
     proxy.delay = 0.15
     name = proxy.name(batch=2, concurrency=1, dimensions=384)
     code = f"import unembed; unembed.load_embedder({name!r}, device='cpu').embed_texts({TEXTS!r})"
-    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "UNEMBED_CACHE": str(cache)})
+    process = forking.start("-c", code, env={**os.environ, "UNEMBED_CACHE": str(cache)})
     while len(proxy.requests) < 6:
         time.sleep(0.02)
         assert process.poll() is None
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     proxy.delay = 0
     embedder = load_embedder(name, device="cpu")
     embedder.embed_texts(TEXTS)

@@ -1,10 +1,7 @@
 """Nothing is paid by surprise: what may cost is asked for once, when it must be, and never past a limit."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -147,15 +144,19 @@ embedder.embed_texts({TEXTS!r})
 """
 
 
-def ready(name: str) -> subprocess.Popen:
-    """A process that asks about the texts as soon as it is sent a line."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    process = subprocess.Popen([sys.executable, "-c", ASK, name], env=dict(os.environ), **pipes)
-    assert process.stdout.readline() == "ready\n"
-    return process
+@pytest.fixture
+def ready(forking):
+    """`ready(name)` is a process that asks about the texts as soon as it is sent a line."""
+
+    def begun(name: str):
+        process = forking.start("-c", ASK, name)
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    return begun
 
 
-def tell(process: subprocess.Popen) -> None:
+def tell(process) -> None:
     process.stdin.write("go\n")
     process.stdin.flush()
 
@@ -166,7 +167,7 @@ def wait_for(happened, *processes) -> None:
         assert all(process.poll() is None for process in processes)
 
 
-def test_two_processes_with_one_cache_ask_once(fake) -> None:
+def test_two_processes_with_one_cache_ask_once(fake, ready) -> None:
     name = fake.name(batch=4, concurrency=2, dimensions=384)
     process, embedder = ready(name), load_embedder(name, device="cpu")
     fake.delay = 2.0
@@ -179,7 +180,7 @@ def test_two_processes_with_one_cache_ask_once(fake) -> None:
     assert set(fake.asked.values()) == {1} and len(fake.asked) == 24
 
 
-def test_what_a_killed_process_was_asking_for_is_asked_by_another(fake) -> None:
+def test_what_a_killed_process_was_asking_for_is_asked_by_another(fake, ready) -> None:
     name = fake.name(batch=4, concurrency=2, dimensions=384)
     process = ready(name)
     fake.delay = 600
@@ -192,18 +193,13 @@ def test_what_a_killed_process_was_asking_for_is_asked_by_another(fake) -> None:
     assert fake.asked == {text: 1 + (index < 8) for index, text in enumerate(TEXTS)}
 
 
-def test_sigterm_keeps_what_is_under_way(fake, pair, tmp_path) -> None:
+def test_sigterm_keeps_what_is_under_way(fake, pair, forking, tmp_path) -> None:
     fake.delay = 0.5
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
     name = fake.name(batch=4, concurrency=2)
     words = ["evaluate", "--data", str(tmp_path / "texts.txt"), "--inverter", str(pair), "--device", "cpu"]
     words += ["--embedder", name, "--steps", "0"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"import sys; from unembed.cli import main; sys.argv[1:] = {words}; main()"],
-        env=dict(os.environ),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = forking.start("-c", f"import sys; from unembed.cli import main; sys.argv[1:] = {words}; main()")
     wait_for(lambda: fake.requests >= 4, process)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate()

@@ -4,8 +4,6 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -224,11 +222,10 @@ def test_the_command_imports_and_the_others_take_it_from_there(publish, t5_encod
 
 
 @pytest.mark.slow
-def test_without_a_network_a_published_name_says_what_to_fetch(tmp_path) -> None:
+def test_without_a_network_a_published_name_says_what_to_fetch(forking, tmp_path) -> None:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "UNEMBED_CACHE": str(tmp_path)}
     code = "from unembed.cli import main; main()"
-    run = [sys.executable, "-c", code, "invert", "x", "--inverter", "gtr-base"]
-    found = subprocess.run(run, capture_output=True, text=True, env=environment)
+    found = forking.run("-c", code, "invert", "x", "--inverter", "gtr-base", env=environment)
     assert found.returncode == 2 and len(found.stderr.splitlines()) == 1
     for part in ("jxm/gtr__nq__32", "jxm/gtr__nq__32__correct", "import-vec2text", "--embedder DIR"):
         assert part in found.stderr

