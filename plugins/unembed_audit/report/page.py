@@ -52,7 +52,8 @@ def page(report: Mapping[str, Any]) -> str:
 
 
 def _label(part: Mapping[str, Any]) -> str:
-    return (part["collection"] or "all records") + (", deleted" if part["deleted"] else "")
+    name = part["collection"] or "all records"
+    return f"{name}, deleted" if part["deleted"] and not name.startswith("(deleted") else name
 
 
 def _rate(given: Mapping[str, Any]) -> Rate:

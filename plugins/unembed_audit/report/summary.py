@@ -87,7 +87,7 @@ def summarise(
         "store": {
             "records": sum(live.values()),
             "deleted": sum(gone.values()),
-            "collections": len({one.collection for one in sizes}),
+            "collections": len({one.collection for one in live or sizes}),
             "foreign": census.foreign,
             "skipped": census.skipped,
             "reasons": list(census.reasons),
