@@ -39,15 +39,20 @@ class Page:
 
     def __init__(self, catalogue: Catalogue, line: Line, audits: Sequence[Audit]) -> None:
         self.catalogue, self.line, self.audits = catalogue, line, audits
-        self._begun = False
+        self._asked_for: set[str] = set()
 
     async def begin(self) -> None:
         """Open the first inverter, once somebody has the whole page on screen: importing torch would hold it up."""
-        if not self._begun:
-            self._begun = True
-            self.line.join(lambda job: self._open(self.catalogue.first), lambda event: None)
+        if not self._asked_for:
+            self._open(self.catalogue.first)
 
     def _open(self, name: str) -> None:
+        """Open an inverter when its turn comes, once however many ask for it: a search opens what isn't open, too."""
+        if name not in self._asked_for:
+            self._asked_for.add(name)
+            self.line.join(lambda job: self._opened(name), lambda event: None)
+
+    def _opened(self, name: str) -> None:
         self.catalogue.opened(name)
 
     async def state(self, request: Request) -> Response:
@@ -66,7 +71,7 @@ class Page:
         name = str(given.get("inverter"))
         if name not in self.catalogue.names:
             raise InputError(f"no such inverter on this page; it has {', '.join(self.catalogue.names)}")
-        self.line.join(lambda job: self._open(name), lambda event: None)
+        self._open(name)
         return JSONResponse({})
 
     async def vectors(self, request: Request) -> Response:

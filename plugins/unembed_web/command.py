@@ -5,13 +5,18 @@ import secrets
 import socket
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from unembed.errors import InputError, MissingExtraError
 from unembed_web.plugin import LIBRARIES, MISSING
 
-__all__ = ["web"]
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.applications import Starlette
+
+__all__ = ["server", "web"]
 
 PORT = 8386
 
@@ -54,7 +59,9 @@ def web(audits: tuple[Path, ...], host: str, port: int | None, inverters: tuple[
         try:
             app = application(Page(catalogue, line, opened), host=host, port=here, token=token)
             _announce(host, here, token)
-            _serve(app, listening)
+            server(app).run(sockets=[listening])
+        except KeyboardInterrupt:
+            click.echo("", err=True)  # the way to end it, and no failure
         finally:
             line.close()
 
@@ -90,12 +97,13 @@ def _announce(host: str, port: int, token: str | None) -> None:
     click.echo(f"unembed web: http://{name}:{port}/?token={token}  (Ctrl-C ends it)")
 
 
-def _serve(app: object, listening: socket.socket) -> None:
+def server(app: "Starlette") -> "uvicorn.Server":
+    """What serves the page's application; it says nothing of itself and logs no request."""
     import uvicorn
 
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -103,7 +111,4 @@ def _serve(app: object, listening: socket.socket) -> None:
         ws="none",
         timeout_graceful_shutdown=1,
     )
-    try:
-        uvicorn.Server(config).run(sockets=[listening])
-    except KeyboardInterrupt:
-        click.echo("", err=True)  # the way to end it, and no failure
+    return uvicorn.Server(config)

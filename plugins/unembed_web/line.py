@@ -30,6 +30,13 @@ class Job:
     def __init__(self, work: "Callable[[Job], None]", send: Send) -> None:
         self._work, self._send = work, send
         self._cancelled = threading.Event()
+        self._before: int | None = None
+
+    def wait_for(self, before: int) -> None:
+        """Tell the visitor how many are before them, where that has changed."""
+        if before and before != self._before:
+            self.send("waiting", before=before)
+        self._before = before
 
     def send(self, kind: str, **what: Any) -> None:
         """Tell the visitor something."""
@@ -105,9 +112,7 @@ class Line:
 
     def _tell(self) -> None:
         for place, job in enumerate(self._waiting):
-            before = place + (self._now is not None)
-            if before:
-                job.send("waiting", before=before)
+            job.wait_for(place + (self._now is not None))
 
     def _serve(self) -> None:
         while True:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from unembed.errors import InputError
-from unembed_image.files import read_images, square
+from unembed_image.files import png, read_images, square
 
 RED = np.zeros((20, 20, 3), np.uint8) + np.array([200, 30, 40], np.uint8)
 
@@ -25,6 +25,11 @@ def pixel(source) -> tuple[int, int, int]:
     image = square(source, 8, "input 0")
     assert image.mode == "RGB" and image.size == (8, 8)
     return image.getpixel((4, 4))
+
+
+def test_png_of_an_image_holds_its_pixels() -> None:
+    noise = np.random.default_rng(0).integers(256, size=(20, 20, 3)).astype(np.uint8)
+    assert np.array_equal(np.asarray(Image.open(BytesIO(png(Image.fromarray(noise))))), noise)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "CMYK", "P", "YCbCr"])

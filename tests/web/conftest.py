@@ -18,11 +18,11 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from unembed_web.app import Page, application
 from unembed_web.audits import open_audits
 from unembed_web.catalogue import Catalogue
+from unembed_web.command import server
 from unembed_web.line import Line
 
 BROWSER = os.environ.get("CHROMIUM") or next(
@@ -214,8 +214,7 @@ class Served:
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         app = application(page, host=serve_as or host, port=self.port, token=token)
-        config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
+        self._server = server(app)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
         end = time.monotonic() + 20
