@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--held", type=int, default=1_000)
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=float("inf"))
-    parser.add_argument("--longest", type=int, default=32, help="tokens of the longest prompt")
+    parser.add_argument("--longest", type=int, default=40, help="tokens of the longest prompt")
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--at-once", type=int, default=4096)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

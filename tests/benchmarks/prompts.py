@@ -139,13 +139,13 @@ def main() -> None:
     options = parser.parse_args()
     inverter = unembed.load(options.inverter, device=options.device)
     box, began, rows = inverter.embedder, time.monotonic(), []
-    print(f"{inverter.name}: {box.name}, access {box.access}, {box.device}, effort {options.effort}")
+    print(f"{inverter.name}: {box.name}, {box.device}, effort {options.effort}")
     print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|")
 
     def add(name: str, prompts: Sequence[str], steps: int, how: dict[str, Any], **more: Any) -> None:
         label = "0" if how.get("steps") == 0 else how["effort"]
         row = {"set": name, "steps": label, **measured(inverter, prompts, steps, how), **more}
-        rows.append({**row, "model": box.name, "access": box.access})
+        rows.append({**row, "model": box.name})
         print(shown(row), flush=True)
         if options.out is not None:
             options.out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -49,7 +49,7 @@ class PromptEmbedder(Embedder):
         self.layout = Layout(len(self.tokens), steps)
         self.codec = PromptCodec(tokenizer, width=width, steps=steps)
         super().__init__(
-            name=name,
+            name=f"{name} ({access})",  # figures of one access say nothing of another
             modality="prompt",
             dimension=self.layout.dimension,
             normalized=False,
