@@ -15,11 +15,11 @@ from unembed_audit.pipeline.ledger import Ledger
 from unembed_defend.attackers.attempts import CLEAN, Made, attacks_on, made_by
 from unembed_defend.attackers.maps import linear_back
 from unembed_defend.attackers.retraining import errors_left, retrained
-from unembed_defend.attackers.seen import Attempt, Refused, Seen, unit
+from unembed_defend.attackers.seen import Attack, Attempt, Refused, Seen, unit
 from unembed_defend.preparing import Material, Progress, UseData
 from unembed_defend.report.summary import Cell, defence_entry, report_of
 from unembed_defend.report.writing import write_report
-from unembed_defend.searching import KEYS, Searches, figures, headline, one_figure
+from unembed_defend.searching import KEYS, Searches, figures, headline, one_figure, weights_of
 from unembed_defend.use.measuring import correlation, milliseconds, ndcg, neighbours_kept
 
 __all__ = ["Plan", "defend"]
@@ -117,6 +117,7 @@ class _Run:
             "texts": digest(*self.material.texts),
             "others": digest(*self.material.others),
             "inverter": self.inverter.name,
+            "weights": weights_of(self.inverter),
             "embedder": self.inverter.embedder.name,
             "effort": self.plan.search,
             "seed": self.plan.seed,
@@ -163,13 +164,14 @@ class _Run:
         stored = defence.apply(material.clean, plan.seed + NOISE)
         others = defence.apply(material.public, plan.seed + OTHERS) if len(material.public) else stored[:0]
         seen = Seen(defence, stored, material.public, others)
-        attacks = attacks_on(self.inverter.dimension)
-        made = made_by(attacks, seen, material.clean)
+        made = made_by(self._attacks(), seen, material.clean)
         if not plan.pilot:
             made = [replace(one, behind=None) for one in made]
         cells = [self._cell(one, defence) for one in made]
-        cells.append(self._retrained(defence, seen, made))
-        cells = self._strongest_on_all(cells, made, defence)
+        trained, network = self._retrained(defence, seen, made)
+        cells.append(self._cell(trained, defence, network))
+        made.append(trained)
+        cells = self._strongest_on_all(cells, made, defence, network)
         return defence_entry(
             defence.name,
             defence.granted,
@@ -181,7 +183,10 @@ class _Run:
             metric=self.metric,
         )
 
-    def _cell(self, made: Made, defence: Defence) -> Cell:
+    def _attacks(self) -> dict[str, Attack]:
+        return attacks_on(self.inverter.dimension, hears=bool(self.inverter.told(1.0)))
+
+    def _cell(self, made: Made, defence: Defence, network: Inverter | None = None) -> Cell:
         if isinstance(made.attempt, Refused):
             state = "not run" if made.attempt.applies else "doesn't apply"
             return Cell(made.attacker, state, made.attempt.why)
@@ -192,7 +197,7 @@ class _Run:
             whose = CLEAN if made.same == CLEAN else defence.name
             rows = self.searches.run(self.inverter, made.attempt, whose, made.same, self.few)
             return self._figures(made, rows, f"{made.attempt.how}; the same vectors as {made.same}, so its results")
-        return self._ran(made, defence.name, self.few, self.inverter)
+        return self._ran(made, defence.name, self.few, network or self.inverter)
 
     def _ran(self, made: Made, defence: str, places: range, inverter: Inverter) -> Cell:
         assert isinstance(made.attempt, Attempt)
@@ -211,34 +216,34 @@ class _Run:
     def _without(self) -> Attempt:
         return Attempt(self.material.clean, "float32", "no defence")
 
-    def _strongest_on_all(self, cells: list[Cell], made: list[Made], defence: Defence) -> list[Cell]:
-        """The cells, that of the strongest of the few texts measured on all of them."""
-        ran = [cell for cell in cells if cell.figures is not None]
+    def _strongest_on_all(
+        self, cells: list[Cell], made: list[Made], defence: Defence, trained: Inverter | None
+    ) -> list[Cell]:
+        """The cells, that of the strongest of the few texts measured on all of them; `trained` is the last's."""
+        ran = [(cell, one) for cell, one in zip(cells, made, strict=True) if cell.figures is not None]
         if not ran or len(self.few) == len(self.all):
             return cells
-        best = max(ran, key=lambda cell: ((cell.figures or {})[self.metric], cell.cosine or 0.0))
-        one = next((one for one in made if one.attacker == best.attacker), None)
-        if one is None:  # it was retrained: run on all texts already
-            return cells
+        best, one = max(ran, key=lambda pair: ((pair[0].figures or {})[self.metric], pair[0].cosine or 0.0))
         assert isinstance(one.attempt, Attempt)
         whose, who = (CLEAN, CLEAN) if one.same == CLEAN else (defence.name, one.same or one.attacker)
-        rows = self.searches.run(self.inverter, one.attempt, whose, who, self.all)
+        inverter = trained if trained is not None and one is made[-1] else self.inverter
+        rows = self.searches.run(inverter, one.attempt, whose, who, self.all)
         return [self._figures(one, rows, cell.why) if cell is best else cell for cell in cells]
 
-    def _retrained(self, defence: Defence, seen: Seen, made: list[Made]) -> Cell:
-        """The attacker who trains on what the nearest of the others leaves unsaid."""
+    def _retrained(self, defence: Defence, seen: Seen, made: list[Made]) -> tuple[Made, Inverter | None]:
+        """The attacker who trains on what the nearest of the others leaves unsaid, and the inverter that they train."""
         plan, name = self.plan, "retrained"
         ran = [one for one in made if isinstance(one.attempt, Attempt)]
         if not ran:
-            return Cell(name, "not run", "no other attack has vectors to train on")
+            return Made(name, Refused("no other attack has vectors to train on", applies=True)), None
         nearest = max(ran, key=lambda one: one.cosine or 0.0)
         if nearest.same == CLEAN:
-            return Cell(name, "doesn't apply", f"nothing is left to learn: {nearest.attacker} has the clean vectors")
+            return Made(name, Refused(f"nothing is left to learn: {nearest.attacker} has the clean vectors")), None
         if plan.retrain is None or plan.base is None:
-            return Cell(name, "not run", "needs --retrain MINUTES and a GPU")
-        errors = errors_left(seen, attacks_on(self.inverter.dimension)[nearest.attacker])
+            return Made(name, Refused("needs --retrain MINUTES and a GPU", applies=True)), None
+        errors = errors_left(seen, self._attacks()[nearest.attacker])
         if isinstance(errors, Refused):
-            return Cell(name, "not run", errors.why)
+            return Made(name, errors), None
         folder = self.folder / f"retrained-{digest(defence.name, plan.retrain)}"
         if self.on_progress is not None:
             self.on_progress(f"training against {defence.name}", 0, 1)
@@ -246,10 +251,11 @@ class _Run:
             folder, plan.base, self.inverter, errors, self.material.others, minutes=plan.retrain, seed=plan.seed
         )
         assert isinstance(nearest.attempt, Attempt)
-        how = f"{plan.retrain:g} minutes of training on what {nearest.attacker} leaves; then as that"
-        attempt = replace(nearest.attempt, how=how)
-        one = Made(f"{name}, {plan.retrain:g} min", attempt, nearest.cosine)
-        return self._ran(one, defence.name, self.all, network)
+        # Told of what is left of noise even where the one that it goes on from wasn't, since it trains to be.
+        sigma = float(errors.norm(dim=1).mean()) / self.inverter.dimension**0.5
+        how = f"{plan.retrain:g} minutes of training on what {nearest.attacker} leaves, and told of it"
+        attempt = replace(nearest.attempt, how=how, precision=f"noise:{sigma:.6f}")
+        return Made(f"{name}, {plan.retrain:g} min", attempt, nearest.cosine), network
 
     def _use(self, defence: Defence | None, others: Tensor) -> dict[str, Any]:
         """What the vectors are still good for; of those without a defence if there is none."""

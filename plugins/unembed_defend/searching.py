@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from unembed import Inverter, cosine
+from unembed.checkpoints.manifest import manifest_json
 from unembed.engine.effort import Overrides
 from unembed.inversion.bootstrap import bootstrap, mean
+from unembed.inversion.keeping import digest
 from unembed_audit.pipeline.ledger import Ledger, read_rows
 from unembed_defend.attackers.seen import Attempt
 from unembed_defend.preparing import Progress
 
-__all__ = ["KEYS", "Searches", "figures", "headline", "one_figure"]
+__all__ = ["KEYS", "Searches", "figures", "headline", "one_figure", "weights_of"]
 
 KEYS = ("defence", "attacker", "text")
 AT_ONCE = {"cpu": 16}  # texts searched together; a stopped run loses no more than those
@@ -100,3 +102,8 @@ def figures(inverter: Inverter, texts: Sequence[str], rows: Sequence[Row], *, se
     ci["exact_match"] = list(bootstrap(exact, mean, seed=seed))
     found["queries_per_item"] = sum(row["queries"] for row in rows) / len(rows)
     return {**found, "ci": ci}
+
+
+def weights_of(inverter: Inverter) -> str | None:
+    """A fingerprint of the checkpoint that an inverter was loaded from, if it was: names don't tell two apart."""
+    return None if inverter.manifest is None else digest(manifest_json(inverter.manifest))

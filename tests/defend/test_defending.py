@@ -81,6 +81,8 @@ def test_narrower_vectors_have_no_unaware_attacker_and_every_state_has_a_reason(
 def test_nothing_is_called_safe_that_an_attacker_was_left_out_of(report) -> None:
     entry = of(report, "truncate:12")
     assert "retrained" in entry["missing"]
+    noisy = of(report, "gaussian:0.05")
+    assert attacker(noisy, "told")["state"] == "not run" and "told" in noisy["missing"]  # the toy can't be told
     said = verdict({**entry, "share": 0.1})
     assert "lower bound" in said and "retrained" in said
     everyone = verdict({**entry, "share": 0.1, "missing": []})

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from unembed_defend.attackers.denoising import denoising, told
+from unembed_defend.attackers.denoising import denoising, told, untold
 from unembed_defend.attackers.pairs import KnownPairs, pair_counts
 from unembed_defend.attackers.seen import Attack, Attempt, Refused, Seen, same_vectors, unit
 from unembed_defend.attackers.unaware import unaware
@@ -31,10 +31,13 @@ class Made:
     behind: str | None = None
 
 
-def attacks_on(width: int) -> dict[str, Attack]:
-    """The attackers of vectors of that width, by name; retraining comes after them, on what they leave."""
+def attacks_on(width: int, *, hears: bool) -> dict[str, Attack]:
+    """The attackers of vectors of that width, by name; retraining comes after them, on what they leave.
+
+    `hears` says whether the inverter makes anything of what it is told of noise.
+    """
     pairs = {f"{count} pairs": KnownPairs(count) for count in pair_counts(width)}
-    return {"unaware": unaware, "told": told, "denoising": denoising, **pairs}
+    return {"unaware": unaware, "told": told if hears else untold, "denoising": denoising, **pairs}
 
 
 def made_by(attacks: Mapping[str, Attack], seen: Seen, clean: Tensor) -> list[Made]:
