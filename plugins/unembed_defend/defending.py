@@ -12,6 +12,7 @@ from unembed import Inverter, __version__
 from unembed.contract.defence import Defence
 from unembed.inversion.keeping import digest
 from unembed_audit.pipeline.ledger import Ledger
+from unembed_defend.attackers.asking import attack_on, repeatable
 from unembed_defend.attackers.attempts import CLEAN, Made, attacks_on, made_by
 from unembed_defend.attackers.maps import linear_back
 from unembed_defend.attackers.retraining import errors_left, retrained
@@ -21,6 +22,7 @@ from unembed_defend.report.summary import Cell, defence_entry, report_of
 from unembed_defend.report.writing import write_report
 from unembed_defend.searching import KEYS, Searches, figures, headline, one_figure, weights_of
 from unembed_defend.use.measuring import correlation, milliseconds, ndcg, neighbours_kept
+from unembed_text.methods.adapted.fitting import FEWEST
 
 __all__ = ["Plan", "defend"]
 
@@ -151,7 +153,7 @@ class _Run:
     def clean(self) -> dict[str, Any]:
         """The entry of vectors without a defence."""
         made = Made(CLEAN, Attempt(self.material.clean, "float32", "no defence"), 1.0)
-        cell = self._ran(made, CLEAN, self.all, self.inverter)
+        cell = self._ran(made, CLEAN, self.all)
         width = self.inverter.dimension
         use = self._use(None, self.material.public)
         return defence_entry(CLEAN, "", [cell], cosine=1.0, mapped=1.0, use=use, size=4.0 * width, metric=self.metric)
@@ -167,11 +169,9 @@ class _Run:
         made = made_by(self._attacks(), seen, material.clean)
         if not plan.pilot:
             made = [replace(one, behind=None) for one in made]
+        made = [*made, self._asking(defence, seen, made), self._retrained(defence, seen, made)]
         cells = [self._cell(one, defence) for one in made]
-        trained, network = self._retrained(defence, seen, made)
-        cells.append(self._cell(trained, defence, network))
-        made.append(trained)
-        cells = self._strongest_on_all(cells, made, defence, network)
+        cells = self._strongest_on_all(cells, made, defence)
         return defence_entry(
             defence.name,
             defence.granted,
@@ -186,7 +186,7 @@ class _Run:
     def _attacks(self) -> dict[str, Attack]:
         return attacks_on(self.inverter.dimension, hears=bool(self.inverter.told(1.0)))
 
-    def _cell(self, made: Made, defence: Defence, network: Inverter | None = None) -> Cell:
+    def _cell(self, made: Made, defence: Defence) -> Cell:
         if isinstance(made.attempt, Refused):
             state = "not run" if made.attempt.applies else "doesn't apply"
             return Cell(made.attacker, state, made.attempt.why)
@@ -197,11 +197,11 @@ class _Run:
             whose = CLEAN if made.same == CLEAN else defence.name
             rows = self.searches.run(self.inverter, made.attempt, whose, made.same, self.few)
             return self._figures(made, rows, f"{made.attempt.how}; the same vectors as {made.same}, so its results")
-        return self._ran(made, defence.name, self.few, network or self.inverter)
+        return self._ran(made, defence.name, self.few)
 
-    def _ran(self, made: Made, defence: str, places: range, inverter: Inverter) -> Cell:
+    def _ran(self, made: Made, defence: str, places: range) -> Cell:
         assert isinstance(made.attempt, Attempt)
-        rows = self.searches.run(inverter, made.attempt, defence, made.attacker, places)
+        rows = self.searches.run(made.inverter or self.inverter, made.attempt, defence, made.attacker, places)
         return self._figures(made, rows, made.attempt.how)
 
     def _figures(self, made: Made, rows: list[dict[str, Any]], how: str) -> Cell:
@@ -216,34 +216,48 @@ class _Run:
     def _without(self) -> Attempt:
         return Attempt(self.material.clean, "float32", "no defence")
 
-    def _strongest_on_all(
-        self, cells: list[Cell], made: list[Made], defence: Defence, trained: Inverter | None
-    ) -> list[Cell]:
-        """The cells, that of the strongest of the few texts measured on all of them; `trained` is the last's."""
+    def _strongest_on_all(self, cells: list[Cell], made: list[Made], defence: Defence) -> list[Cell]:
+        """The cells, that of the strongest of the few texts measured on all of them."""
         ran = [(cell, one) for cell, one in zip(cells, made, strict=True) if cell.figures is not None]
         if not ran or len(self.few) == len(self.all):
             return cells
         best, one = max(ran, key=lambda pair: ((pair[0].figures or {})[self.metric], pair[0].cosine or 0.0))
         assert isinstance(one.attempt, Attempt)
         whose, who = (CLEAN, CLEAN) if one.same == CLEAN else (defence.name, one.same or one.attacker)
-        inverter = trained if trained is not None and one is made[-1] else self.inverter
-        rows = self.searches.run(inverter, one.attempt, whose, who, self.all)
+        rows = self.searches.run(one.inverter or self.inverter, one.attempt, whose, who, self.all)
         return [self._figures(one, rows, cell.why) if cell is best else cell for cell in cells]
 
-    def _retrained(self, defence: Defence, seen: Seen, made: list[Made]) -> tuple[Made, Inverter | None]:
-        """The attacker who trains on what the nearest of the others leaves unsaid, and the inverter that they train."""
+    def _asking(self, defence: Defence, seen: Seen, made: list[Made]) -> Made:
+        """The attacker who searches for what is stored as the defence would store it."""
+        name = "asking"
+        if defence.keyed:
+            return Made(name, Refused("what would be stored of a text depends on the secret"))
+        if not len(seen.public) or not repeatable(defence, seen.public):
+            return Made(name, Refused("what would be stored of a text is drawn anew each time"))
+        if same := next((one.attacker for one in made if one.same == CLEAN), None):
+            return Made(name, Refused(f"{same} has the clean vectors"))
+        if len(seen.public) < FEWEST:
+            return Made(name, Refused(f"needs {FEWEST} other texts; there are {len(seen.public)}", applies=True))
+        found = attack_on(self.inverter, defence, seen.public, seed=self.plan.seed)
+        if found.inverter is self.inverter:
+            return Made(name, Refused("what is stored is as good as the clean vectors: asking for it tells no more"))
+        how = "asks the embedder and the defence alike, and searches for a text that would be stored so"
+        return Made(name, Attempt(seen.stored, found.precision, how), found.cosine, inverter=found.inverter)
+
+    def _retrained(self, defence: Defence, seen: Seen, made: list[Made]) -> Made:
+        """The attacker who trains on what the nearest of the others leaves unsaid."""
         plan, name = self.plan, "retrained"
         ran = [one for one in made if isinstance(one.attempt, Attempt)]
         if not ran:
-            return Made(name, Refused("no other attack has vectors to train on", applies=True)), None
+            return Made(name, Refused("no other attack has vectors to train on", applies=True))
         nearest = max(ran, key=lambda one: one.cosine or 0.0)
         if nearest.same == CLEAN:
-            return Made(name, Refused(f"nothing is left to learn: {nearest.attacker} has the clean vectors")), None
+            return Made(name, Refused(f"nothing is left to learn: {nearest.attacker} has the clean vectors"))
         if plan.retrain is None or plan.base is None:
-            return Made(name, Refused("needs --retrain MINUTES and a GPU", applies=True)), None
+            return Made(name, Refused("needs --retrain MINUTES and a GPU", applies=True))
         errors = errors_left(seen, self._attacks()[nearest.attacker])
         if isinstance(errors, Refused):
-            return Made(name, errors), None
+            return Made(name, errors)
         folder = self.folder / f"retrained-{digest(defence.name, plan.retrain)}"
         if self.on_progress is not None:
             self.on_progress(f"training against {defence.name}", 0, 1)
@@ -255,7 +269,7 @@ class _Run:
         sigma = float(errors.norm(dim=1).mean()) / self.inverter.dimension**0.5
         how = f"{plan.retrain:g} minutes of training on what {nearest.attacker} leaves, and told of it"
         attempt = replace(nearest.attempt, how=how, precision=f"noise:{sigma:.6f}")
-        return Made(f"{name}, {plan.retrain:g} min", attempt, nearest.cosine), network
+        return Made(f"{name}, {plan.retrain:g} min", attempt, nearest.cosine, inverter=network)
 
     def _use(self, defence: Defence | None, others: Tensor) -> dict[str, Any]:
         """What the vectors are still good for; of those without a defence if there is none."""

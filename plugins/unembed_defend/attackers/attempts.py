@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from unembed import Inverter
 from unembed_defend.attackers.denoising import denoising, told, untold
 from unembed_defend.attackers.pairs import KnownPairs, pair_counts
 from unembed_defend.attackers.seen import Attack, Attempt, Refused, Seen, same_vectors, unit
@@ -21,7 +22,7 @@ class Made:
     """What an attacker made of a defence: an attempt, with the cosine to the clean vectors, or why there is none.
 
     `same` names the attacker whose search holds for this one too, their vectors being equal. `behind` names the one
-    with other pairs that makes this one's search idle.
+    with other pairs that makes this one's search idle. `inverter` is their own, where they have one.
     """
 
     attacker: str
@@ -29,6 +30,7 @@ class Made:
     cosine: float | None = None
     same: str | None = None
     behind: str | None = None
+    inverter: Inverter | None = None
 
 
 def attacks_on(width: int, *, hears: bool) -> dict[str, Attack]:

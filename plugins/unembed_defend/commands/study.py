@@ -14,7 +14,7 @@ from unembed_defend.plugin import LIBRARIES, MISSING, STUDY_LIBRARIES
 
 __all__ = ["study"]
 
-SAMPLES, EDITS, OTHERS = 32, 5000, 4000
+SAMPLES, EDITS, OTHERS = 24, 5000, 4000
 LENGTHS = "8,16,24,32,48,64,96,128"
 EFFORT, CPU_EFFORT, CPU_STEPS, CPU_BEAM = "max", "low", 3, 3
 

@@ -16,6 +16,7 @@ from unembed.contract.defence import Defence
 from unembed.errors import InputError
 from unembed.inversion.keeping import digest
 from unembed_audit.pipeline.ledger import Ledger, read_rows
+from unembed_defend.attackers.asking import attack_on
 from unembed_defend.attackers.attempts import CLEAN
 from unembed_defend.defences.opening import open_defence
 from unembed_defend.preparing import Progress, embedded
@@ -23,7 +24,6 @@ from unembed_defend.searching import weights_of
 from unembed_defend.study.edits import near_edits, nearness
 from unembed_defend.study.figures import report_of
 from unembed_defend.study.grid import Reduction, reductions
-from unembed_defend.study.reduced import attack_on
 from unembed_defend.study.texts import Passages
 from unembed_defend.study.writing import write_study
 

@@ -1,7 +1,7 @@
-"""The black box "embedder, then reduction", and the inverter aimed at it.
+"""The attacker who asks what would be stored: the black box "embedder, then defence", and the inverter aimed at it.
 
-What is asked is what is stored, so an exact text has a similarity of 1 whatever the reduction loses. The network takes
-vectors of the embedder's own width: a map back, fitted to pairs of other texts by regularised least squares (see
+An exact text has a similarity of 1 whatever the defence loses, as long as it draws no noise. The network takes vectors
+of the embedder's own width: a map back, fitted to pairs of other texts by regularised least squares (see
 `unembed_text.methods.adapted.fitting`), gives them, and is corrected in the search by what it is off by at hypotheses.
 """
 
@@ -20,14 +20,14 @@ from unembed_text.methods.adapted.checkpoint import aimed
 from unembed_text.methods.adapted.fitting import fit_map
 from unembed_text.methods.adapted.proposers import Aim
 
-__all__ = ["Attack", "attack_on"]
+__all__ = ["Asked", "attack_on", "repeatable"]
 
 
 ALIKE = 0.999  # cosine from which vectors are inverted as they are, and their rounding is read from the digits
 
 
 @dataclass(frozen=True)
-class Attack:
+class Asked:
     """The inverter of what is stored, and what is told to its search (`precision`).
 
     `surprisal`, where the inverter has one, takes stored vectors and signals; `cosine` is that of mapped and clean
@@ -40,7 +40,7 @@ class Attack:
     cosine: float
 
 
-class ReducedEmbedder(Embedder):
+class DefendedEmbedder(Embedder):
     """What is stored of signals: an embedder's vectors after a fitted defence that draws no noise."""
 
     def __init__(self, embedder: Embedder, defence: Defence, width: int) -> None:
@@ -67,7 +67,13 @@ class ToldHypothesizer(Hypothesizer):
         return self._guess(target, count, generator)
 
 
-def attack_on(base: Inverter, defence: Defence | None, public: Tensor, *, seed: int = 0) -> Attack:
+def repeatable(defence: Defence, clean: Tensor) -> bool:
+    """Whether a fitted defence makes the same of the same vectors again, so that what it makes can be asked for."""
+    few = clean[:8]
+    return torch.equal(defence.apply(few, 1), defence.apply(few, 2))
+
+
+def attack_on(base: Inverter, defence: Defence | None, public: Tensor, *, seed: int = 0) -> Asked:
     """The attack on vectors that `defence`, fitted, makes of the base's; of clean ones where there is none.
 
     `public` `[P, D]` are clean vectors of other texts, which the attacker makes pairs of. The network is told how far
@@ -75,11 +81,11 @@ def attack_on(base: Inverter, defence: Defence | None, public: Tensor, *, seed: 
     """
     parts = base.parts
     if defence is None:
-        return Attack(base, "float32", parts.get("surprisal"), 1.0)
+        return Asked(base, "float32", parts.get("surprisal"), 1.0)
     stored = defence.apply(public)
     if stored.shape == public.shape and (near := float(cosine(stored, public).mean())) > ALIKE:
         said = (parts | base.told(noise_of(near, base.dimension))).get("surprisal")
-        return Attack(base, None, said, near)
+        return Asked(base, None, said, near)
     fit = fit_map(stored, unit(public), seed=seed)
     sigma = float(fit.errors.norm(dim=1).mean()) / base.dimension**0.5
     told = parts | base.told(sigma)
@@ -87,11 +93,11 @@ def attack_on(base: Inverter, defence: Defence | None, public: Tensor, *, seed: 
         f"{base.name}, {defence.name}",
         base,
         Aim(fit.map, base.embedder.embed),
-        ReducedEmbedder(base.embedder, defence, stored.shape[1]),
+        DefendedEmbedder(base.embedder, defence, stored.shape[1]),
         hypothesizer=ToldHypothesizer(told),
     )
     mapped = None if "surprisal" not in told else _after(fit.map, told["surprisal"])
-    return Attack(inverter, "float32", mapped, fit.quality.cosine)
+    return Asked(inverter, "float32", mapped, fit.quality.cosine)
 
 
 def _after(change: Callable[[Tensor], Tensor], said: Part) -> Part:
