@@ -20,7 +20,7 @@ from unembed_defend.attackers.seen import Attack, Attempt, Refused, Seen, unit
 from unembed_defend.preparing import Material, Progress, UseData
 from unembed_defend.report.summary import Cell, defence_entry, report_of
 from unembed_defend.report.writing import write_report
-from unembed_defend.searching import KEYS, Searches, figures, headline, one_figure, weights_of
+from unembed_defend.searching import KEYS, Searches, effort_in_words, figures, headline, one_figure, weights_of
 from unembed_defend.use.measuring import correlation, milliseconds, ndcg, neighbours_kept
 from unembed_text.methods.adapted.fitting import FEWEST
 
@@ -54,8 +54,7 @@ class Plan:
     @property
     def search(self) -> str:
         """The effort in words."""
-        changed = {"steps": self.steps, "beam": self.beam}
-        return ", ".join([self.effort, *(f"{name} {value}" for name, value in changed.items() if value is not None)])
+        return effort_in_words(self.effort, self.steps, self.beam)
 
 
 def defend(

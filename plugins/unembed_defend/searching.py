@@ -13,7 +13,7 @@ from unembed_audit.pipeline.ledger import Ledger, read_rows
 from unembed_defend.attackers.seen import Attempt
 from unembed_defend.preparing import Progress
 
-__all__ = ["KEYS", "Searches", "figures", "headline", "one_figure", "weights_of"]
+__all__ = ["KEYS", "Searches", "effort_in_words", "figures", "headline", "one_figure", "weights_of"]
 
 KEYS = ("defence", "attacker", "text")
 AT_ONCE = {"cpu": 16}  # texts searched together; a stopped run loses no more than those
@@ -69,6 +69,12 @@ class Searches:
             if self._on_progress is not None:
                 self._on_progress(f"{defence}, {attacker}", len(places) - len(missing) + start + len(part), len(places))
         return [kept[place] for place in places]
+
+
+def effort_in_words(effort: str, steps: int | None, beam: int | None) -> str:
+    """An effort with what was given in place of its own."""
+    changed = {"steps": steps, "beam": beam}
+    return ", ".join([effort, *(f"{name} {value}" for name, value in changed.items() if value is not None)])
 
 
 def headline(inverter: Inverter) -> str:

@@ -18,9 +18,11 @@ from unembed.inversion.keeping import digest
 from unembed_audit.pipeline.ledger import Ledger, read_rows
 from unembed_defend.attackers.asking import attack_on
 from unembed_defend.attackers.attempts import CLEAN
+from unembed_defend.attackers.maps import linear_back
+from unembed_defend.attackers.seen import unit
 from unembed_defend.defences.opening import open_defence
 from unembed_defend.preparing import Progress, embedded
-from unembed_defend.searching import weights_of
+from unembed_defend.searching import effort_in_words, weights_of
 from unembed_defend.study.edits import near_edits, nearness
 from unembed_defend.study.figures import report_of
 from unembed_defend.study.grid import Reduction, reductions
@@ -57,6 +59,11 @@ class Plan:
     minutes: float | None = None
     restart: bool = False
 
+    @property
+    def search(self) -> str:
+        """The effort in words."""
+        return effort_in_words(self.effort, self.steps, self.beam)
+
 
 def study(
     inverter: Inverter, given: Passages, folder: Path, plan: Plan, *, on_progress: Progress | None = None
@@ -64,8 +71,8 @@ def study(
     """Measure what comes back at every length, width and precision, and return the report as `report.json` has it.
 
     Every result is in `records.jsonl` as soon as it is known; called again with the same passages and plan, it goes on
-    there, also with further widths. `complete` says in the report whether anything is left. Raises
-    InputError for a folder begun with another plan.
+    there, also with further widths. `complete` says in the report that nothing is left. Raises InputError for a folder
+    begun with another plan.
     """
     run = _Run(inverter, given, folder, plan, on_progress)
     with Ledger(folder, run.settings(), restart=plan.restart, keys=KEYS, what="a study") as ledger:
@@ -91,16 +98,15 @@ class _Run:
         self.writable = [length for length in self.lengths if longest is None or length <= longest]
         self.reductions = reductions(inverter.dimension, plan.widths)
         self.began, self.slowest = time.monotonic(), 0.0
-        vectors = embedded(inverter, given.others, folder, "embedding other texts", on_progress)
-        self.public = vectors
+        if len(given.others) < 2 * inverter.dimension:
+            raise InputError(
+                f"maps back need {2 * inverter.dimension} other texts; there are {len(given.others)}: give more texts"
+            )
+        self.public = embedded(inverter, given.others, folder, "embedding other texts", on_progress)
         flat = [text for length in self.lengths for text in self.texts[length]]
         every = embedded(inverter, flat, folder, "embedding texts", on_progress)
         self.clean = dict(zip(self.lengths, every.split(self.count), strict=True))
         self.defences = {one.name: self._fitted(one) for one in self.reductions}
-        if len(self.public) < 2 * inverter.dimension:
-            raise InputError(
-                f"maps back need {2 * inverter.dimension} other texts; there are {len(self.public)}: give more texts"
-            )
 
     def settings(self) -> dict[str, Any]:
         """What rows depend on."""
@@ -111,8 +117,7 @@ class _Run:
             "inverter": self.inverter.name,
             "weights": weights_of(self.inverter),
             "embedder": self.inverter.embedder.name,
-            "effort": repr(self.inverter.settings(plan.effort, steps=plan.steps, beam=plan.beam).limits),
-            "search": f"{plan.effort}, {plan.steps}, {plan.beam}",
+            "effort": plan.search,
             "edits": plan.edits,
             "seed": plan.seed,
             "version": __version__,
@@ -121,7 +126,6 @@ class _Run:
     def conditions(self) -> dict[str, Any]:
         """What the figures hold for."""
         plan = self.plan
-        changed = {"steps": plan.steps, "beam": plan.beam}
         return {
             "data": plan.place,
             "texts": self.count,
@@ -134,7 +138,7 @@ class _Run:
             "examples": None if self.inverter.manifest is None else self.inverter.manifest.training.get("examples"),
             "embedder": self.inverter.embedder.name,
             "width": self.inverter.dimension,
-            "effort": ", ".join([plan.effort, *(f"{name} {n}" for name, n in changed.items() if n is not None)]),
+            "effort": plan.search,
             "edits": plan.edits,
             "seed": plan.seed,
             "hears": bool(self.inverter.told(1.0)),
@@ -144,9 +148,6 @@ class _Run:
 
     def cosines(self) -> dict[str, float]:
         """Of vectors mapped back and clean ones, by the least squares that all pairs allow, for each reduction."""
-        from unembed_defend.attackers.maps import linear_back
-        from unembed_defend.attackers.seen import unit
-
         every, found = torch.cat([self.clean[length] for length in self.lengths]), {}
         for one in self.reductions:
             back = linear_back(self.stored(one, self.public), self.public)(self.stored(one, every))
