@@ -32,6 +32,8 @@ def by_length(report: Mapping[str, Any]) -> Markup | None:
     style = Style(
         **LOOK,
         foreground_subtle="#bbbbbb",
+        guide_stroke_color="#dddddd",
+        major_guide_stroke_color="#bbbbbb",
         colors=colours,
         label_font_size=12,
         major_label_font_size=12,
@@ -72,4 +74,4 @@ def as_png(drawn: str) -> bytes:
     """The picture on white, at twice its size; letters are of the fonts that the machine has."""
     import resvg_py
 
-    return bytes(resvg_py.svg_to_bytes(svg_string=drawn, background="#ffffff", zoom=SCALE, font_family="DejaVu Sans"))
+    return bytes(resvg_py.svg_to_bytes(svg_string=drawn, background="#ffffff", zoom=SCALE, sans_serif_family="DejaVu Sans"))
