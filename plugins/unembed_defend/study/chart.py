@@ -74,4 +74,6 @@ def as_png(drawn: str) -> bytes:
     """The picture on white, at twice its size; letters are of the fonts that the machine has."""
     import resvg_py
 
-    return bytes(resvg_py.svg_to_bytes(svg_string=drawn, background="#ffffff", zoom=SCALE, sans_serif_family="DejaVu Sans"))
+    return bytes(
+        resvg_py.svg_to_bytes(svg_string=drawn, background="#ffffff", zoom=SCALE, sans_serif_family="DejaVu Sans")
+    )

@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mode
 
 from torch import Tensor
 
@@ -58,13 +59,15 @@ def nearness(stored: Tensor) -> Nearness:
 
 
 def _edited(pieces: Sequence[str], words: Sequence[str], draw: random.Random) -> list[str]:
+    """One word changed; a mark of punctuation stays where it is."""
     pieces = list(pieces)
-    places = range(1, len(pieces), 2)
+    places = [place for place in range(1, len(pieces), 2) if pieces[place].isalnum()] or [1]
     place, kind = draw.choice(places), draw.choice(("replace", "replace", "leave out", "add", "exchange"))
     if kind == "replace":
         pieces[place] = draw.choice(words)
     elif kind == "add":
-        pieces[place:place] = [draw.choice(words), draw.choice(pieces[2:-1:2] or [" "])]
+        between = pieces[2:-1:2]
+        pieces[place:place] = [draw.choice(words), mode(between) if between else " "]
     elif kind == "leave out" and len(places) > 1:
         del pieces[place : place + 2]
     else:

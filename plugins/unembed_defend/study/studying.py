@@ -214,7 +214,7 @@ class _Run:
     def _edited(self, ledger: Ledger) -> bool:
         places = [(length, text) for length in self.lengths for text in range(self.count)]
         word = self.inverter.codec.word or r"\w+"
-        words = [found for text in self.given.others for found in re.findall(word, text)]
+        words = [found for text in self.given.others for found in re.findall(word, text) if found.isalnum()]
         for done, (length, text) in enumerate(places):
             missing = [one for one in self.reductions if (EDITED, one.name, length, text) not in ledger.done]
             if not missing:

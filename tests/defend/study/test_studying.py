@@ -55,8 +55,8 @@ def test_every_cell_has_its_figures(done) -> None:
         assert found["elsewhere"] <= found["wrong"] == round(TEXTS * (1 - found["exact_match"]))
         assert edits["n"] == TEXTS and 10 < edits["edits"] <= 60 and 0 <= edits["nearest"] <= 1
     clean, narrow = of(report, "clean", 5), of(report, "pca:6+binary", 5)
-    assert clean["mapped"] == pytest.approx(1, abs=1e-4) > narrow["mapped"]
-    assert clean["recovery"]["nats"] == pytest.approx(0, abs=1e-3) < narrow["recovery"]["nats"]
+    assert clean["mapped"] == pytest.approx(1, abs=1e-4) and narrow["mapped"] < 0.95
+    assert clean["recovery"]["nats"] == pytest.approx(0, abs=1e-3) and narrow["recovery"]["nats"] > 0.5
     assert clean["recovery"]["letter_accuracy"] > narrow["recovery"]["letter_accuracy"]
     assert clean["edits"]["nearest"] == 1 and clean["edits"]["margin"] > narrow["edits"]["margin"] >= -1e-6
     assert of(report, "int8", 5)["recovery"]["exact_match"] == clean["recovery"]["exact_match"]
