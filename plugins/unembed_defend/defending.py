@@ -12,15 +12,17 @@ from unembed import Inverter, __version__
 from unembed.contract.defence import Defence
 from unembed.inversion.keeping import digest
 from unembed_audit.pipeline.ledger import Ledger
+from unembed_defend.attackers.asking import attack_on, repeatable
 from unembed_defend.attackers.attempts import CLEAN, Made, attacks_on, made_by
 from unembed_defend.attackers.maps import linear_back
 from unembed_defend.attackers.retraining import errors_left, retrained
-from unembed_defend.attackers.seen import Attempt, Refused, Seen, unit
+from unembed_defend.attackers.seen import Attack, Attempt, Refused, Seen, unit
 from unembed_defend.preparing import Material, Progress, UseData
 from unembed_defend.report.summary import Cell, defence_entry, report_of
 from unembed_defend.report.writing import write_report
-from unembed_defend.searching import KEYS, Searches, figures, headline, one_figure
+from unembed_defend.searching import KEYS, Searches, effort_in_words, figures, headline, one_figure, weights_of
 from unembed_defend.use.measuring import correlation, milliseconds, ndcg, neighbours_kept
+from unembed_text.methods.adapted.fitting import FEWEST
 
 __all__ = ["Plan", "defend"]
 
@@ -52,8 +54,7 @@ class Plan:
     @property
     def search(self) -> str:
         """The effort in words."""
-        changed = {"steps": self.steps, "beam": self.beam}
-        return ", ".join([self.effort, *(f"{name} {value}" for name, value in changed.items() if value is not None)])
+        return effort_in_words(self.effort, self.steps, self.beam)
 
 
 def defend(
@@ -117,6 +118,7 @@ class _Run:
             "texts": digest(*self.material.texts),
             "others": digest(*self.material.others),
             "inverter": self.inverter.name,
+            "weights": weights_of(self.inverter),
             "embedder": self.inverter.embedder.name,
             "effort": self.plan.search,
             "seed": self.plan.seed,
@@ -150,7 +152,7 @@ class _Run:
     def clean(self) -> dict[str, Any]:
         """The entry of vectors without a defence."""
         made = Made(CLEAN, Attempt(self.material.clean, "float32", "no defence"), 1.0)
-        cell = self._ran(made, CLEAN, self.all, self.inverter)
+        cell = self._ran(made, CLEAN, self.all)
         width = self.inverter.dimension
         use = self._use(None, self.material.public)
         return defence_entry(CLEAN, "", [cell], cosine=1.0, mapped=1.0, use=use, size=4.0 * width, metric=self.metric)
@@ -163,12 +165,11 @@ class _Run:
         stored = defence.apply(material.clean, plan.seed + NOISE)
         others = defence.apply(material.public, plan.seed + OTHERS) if len(material.public) else stored[:0]
         seen = Seen(defence, stored, material.public, others)
-        attacks = attacks_on(self.inverter.dimension)
-        made = made_by(attacks, seen, material.clean)
+        made = made_by(self._attacks(), seen, material.clean)
         if not plan.pilot:
             made = [replace(one, behind=None) for one in made]
+        made = [*made, self._asking(defence, seen, made), self._retrained(defence, seen, made)]
         cells = [self._cell(one, defence) for one in made]
-        cells.append(self._retrained(defence, seen, made))
         cells = self._strongest_on_all(cells, made, defence)
         return defence_entry(
             defence.name,
@@ -181,6 +182,9 @@ class _Run:
             metric=self.metric,
         )
 
+    def _attacks(self) -> dict[str, Attack]:
+        return attacks_on(self.inverter.dimension, hears=bool(self.inverter.told(1.0)))
+
     def _cell(self, made: Made, defence: Defence) -> Cell:
         if isinstance(made.attempt, Refused):
             state = "not run" if made.attempt.applies else "doesn't apply"
@@ -192,11 +196,11 @@ class _Run:
             whose = CLEAN if made.same == CLEAN else defence.name
             rows = self.searches.run(self.inverter, made.attempt, whose, made.same, self.few)
             return self._figures(made, rows, f"{made.attempt.how}; the same vectors as {made.same}, so its results")
-        return self._ran(made, defence.name, self.few, self.inverter)
+        return self._ran(made, defence.name, self.few)
 
-    def _ran(self, made: Made, defence: str, places: range, inverter: Inverter) -> Cell:
+    def _ran(self, made: Made, defence: str, places: range) -> Cell:
         assert isinstance(made.attempt, Attempt)
-        rows = self.searches.run(inverter, made.attempt, defence, made.attacker, places)
+        rows = self.searches.run(made.inverter or self.inverter, made.attempt, defence, made.attacker, places)
         return self._figures(made, rows, made.attempt.how)
 
     def _figures(self, made: Made, rows: list[dict[str, Any]], how: str) -> Cell:
@@ -213,32 +217,46 @@ class _Run:
 
     def _strongest_on_all(self, cells: list[Cell], made: list[Made], defence: Defence) -> list[Cell]:
         """The cells, that of the strongest of the few texts measured on all of them."""
-        ran = [cell for cell in cells if cell.figures is not None]
+        ran = [(cell, one) for cell, one in zip(cells, made, strict=True) if cell.figures is not None]
         if not ran or len(self.few) == len(self.all):
             return cells
-        best = max(ran, key=lambda cell: ((cell.figures or {})[self.metric], cell.cosine or 0.0))
-        one = next((one for one in made if one.attacker == best.attacker), None)
-        if one is None:  # it was retrained: run on all texts already
-            return cells
+        best, one = max(ran, key=lambda pair: ((pair[0].figures or {})[self.metric], pair[0].cosine or 0.0))
         assert isinstance(one.attempt, Attempt)
         whose, who = (CLEAN, CLEAN) if one.same == CLEAN else (defence.name, one.same or one.attacker)
-        rows = self.searches.run(self.inverter, one.attempt, whose, who, self.all)
+        rows = self.searches.run(one.inverter or self.inverter, one.attempt, whose, who, self.all)
         return [self._figures(one, rows, cell.why) if cell is best else cell for cell in cells]
 
-    def _retrained(self, defence: Defence, seen: Seen, made: list[Made]) -> Cell:
+    def _asking(self, defence: Defence, seen: Seen, made: list[Made]) -> Made:
+        """The attacker who searches for what is stored as the defence would store it."""
+        name = "asking"
+        if defence.keyed:
+            return Made(name, Refused("what would be stored of a text depends on the secret"))
+        if not len(seen.public) or not repeatable(defence, seen.public):
+            return Made(name, Refused("what would be stored of a text is drawn anew each time"))
+        if same := next((one.attacker for one in made if one.same == CLEAN), None):
+            return Made(name, Refused(f"{same} has the clean vectors"))
+        if len(seen.public) < FEWEST:
+            return Made(name, Refused(f"needs {FEWEST} other texts; there are {len(seen.public)}", applies=True))
+        found = attack_on(self.inverter, defence, seen.public, seed=self.plan.seed)
+        if found.inverter is self.inverter:
+            return Made(name, Refused("what is stored is as good as the clean vectors: asking for it tells no more"))
+        how = "asks the embedder and the defence alike, and searches for a text that would be stored so"
+        return Made(name, Attempt(seen.stored, found.precision, how), found.cosine, inverter=found.inverter)
+
+    def _retrained(self, defence: Defence, seen: Seen, made: list[Made]) -> Made:
         """The attacker who trains on what the nearest of the others leaves unsaid."""
         plan, name = self.plan, "retrained"
         ran = [one for one in made if isinstance(one.attempt, Attempt)]
         if not ran:
-            return Cell(name, "not run", "no other attack has vectors to train on")
+            return Made(name, Refused("no other attack has vectors to train on", applies=True))
         nearest = max(ran, key=lambda one: one.cosine or 0.0)
         if nearest.same == CLEAN:
-            return Cell(name, "doesn't apply", f"nothing is left to learn: {nearest.attacker} has the clean vectors")
+            return Made(name, Refused(f"nothing is left to learn: {nearest.attacker} has the clean vectors"))
         if plan.retrain is None or plan.base is None:
-            return Cell(name, "not run", "needs --retrain MINUTES and a GPU")
-        errors = errors_left(seen, attacks_on(self.inverter.dimension)[nearest.attacker])
+            return Made(name, Refused("needs --retrain MINUTES and a GPU", applies=True))
+        errors = errors_left(seen, self._attacks()[nearest.attacker])
         if isinstance(errors, Refused):
-            return Cell(name, "not run", errors.why)
+            return Made(name, errors)
         folder = self.folder / f"retrained-{digest(defence.name, plan.retrain)}"
         if self.on_progress is not None:
             self.on_progress(f"training against {defence.name}", 0, 1)
@@ -246,10 +264,11 @@ class _Run:
             folder, plan.base, self.inverter, errors, self.material.others, minutes=plan.retrain, seed=plan.seed
         )
         assert isinstance(nearest.attempt, Attempt)
-        how = f"{plan.retrain:g} minutes of training on what {nearest.attacker} leaves; then as that"
-        attempt = replace(nearest.attempt, how=how)
-        one = Made(f"{name}, {plan.retrain:g} min", attempt, nearest.cosine)
-        return self._ran(one, defence.name, self.all, network)
+        # Told of what is left of noise even where the one that it goes on from wasn't, since it trains to be.
+        sigma = float(errors.norm(dim=1).mean()) / self.inverter.dimension**0.5
+        how = f"{plan.retrain:g} minutes of training on what {nearest.attacker} leaves, and told of it"
+        attempt = replace(nearest.attempt, how=how, precision=f"noise:{sigma:.6f}")
+        return Made(f"{name}, {plan.retrain:g} min", attempt, nearest.cosine, inverter=network)
 
     def _use(self, defence: Defence | None, others: Tensor) -> dict[str, Any]:
         """What the vectors are still good for; of those without a defence if there is none."""

@@ -1,4 +1,4 @@
-"""What the plugin offers: the command `defend`, and the defences that it knows."""
+"""What the plugin offers: the commands `defend` and `study`, and the defences that it knows."""
 
 from functools import partial
 
@@ -7,14 +7,20 @@ from unembed.registry.lazy import lazy
 from unembed.registry.specs import CommandSpec, DefenceSpec
 
 LIBRARIES = ("jinja2", "markupsafe", "pygal", "pytrec_eval", "scipy")
-MISSING = "defend needs an extra: pip install 'unembed[defend]'"
+STUDY_LIBRARIES = ("resvg_py",)
+MISSING = "this needs an extra: pip install 'unembed[defend]'"
 _faiss = partial(lazy, missing="pq needs an extra: pip install 'unembed[defend]'", libraries={"faiss"})
 
 
 @hookimpl
 def register_commands() -> list[CommandSpec]:
-    command = lazy("unembed_defend.commands.defend:defend", missing=MISSING, libraries=LIBRARIES)
-    return [CommandSpec("defend", "Show what defences of stored vectors are worth, and what they cost.", command.get)]
+    libraries = LIBRARIES + STUDY_LIBRARIES
+    defend = lazy("unembed_defend.commands.defend:defend", missing=MISSING, libraries=libraries)
+    study = lazy("unembed_defend.commands.study:study", missing=MISSING, libraries=libraries)
+    return [
+        CommandSpec("defend", "Show what defences of stored vectors are worth, and what they cost.", defend.get),
+        CommandSpec("study", "Measure inversion by text length, vector width and precision.", study.get),
+    ]
 
 
 @hookimpl

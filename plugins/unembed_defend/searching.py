@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from unembed import Inverter, cosine
+from unembed.checkpoints.manifest import manifest_json
 from unembed.engine.effort import Overrides
 from unembed.inversion.bootstrap import bootstrap, mean
+from unembed.inversion.keeping import digest
 from unembed_audit.pipeline.ledger import Ledger, read_rows
 from unembed_defend.attackers.seen import Attempt
 from unembed_defend.preparing import Progress
 
-__all__ = ["KEYS", "Searches", "figures", "headline", "one_figure"]
+__all__ = ["KEYS", "Searches", "effort_in_words", "figures", "headline", "one_figure", "weights_of"]
 
 KEYS = ("defence", "attacker", "text")
 AT_ONCE = {"cpu": 16}  # texts searched together; a stopped run loses no more than those
@@ -69,6 +71,12 @@ class Searches:
         return [kept[place] for place in places]
 
 
+def effort_in_words(effort: str, steps: int | None, beam: int | None) -> str:
+    """An effort with what was given in place of its own."""
+    changed = {"steps": steps, "beam": beam}
+    return ", ".join([effort, *(f"{name} {value}" for name, value in changed.items() if value is not None)])
+
+
 def headline(inverter: Inverter) -> str:
     """The metric by which attackers are compared: the inverter's first that is best when high, else exactness."""
     return next((name for name, metric in inverter.metrics.items() if not metric.lowest_best), "exact_match")
@@ -100,3 +108,8 @@ def figures(inverter: Inverter, texts: Sequence[str], rows: Sequence[Row], *, se
     ci["exact_match"] = list(bootstrap(exact, mean, seed=seed))
     found["queries_per_item"] = sum(row["queries"] for row in rows) / len(rows)
     return {**found, "ci": ci}
+
+
+def weights_of(inverter: Inverter) -> str | None:
+    """A fingerprint of the checkpoint that an inverter was loaded from, if it was: names don't tell two apart."""
+    return None if inverter.manifest is None else digest(manifest_json(inverter.manifest))

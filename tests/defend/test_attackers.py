@@ -134,7 +134,7 @@ def test_noise_of_a_cosine_is_the_noise_that_leaves_it() -> None:
 
 def test_attackers_are_all_tried_and_idle_searches_left_out(seen) -> None:
     given, clean = seen("permutation", width=WIDTH)
-    made = {one.attacker: one for one in made_by(attacks_on(WIDTH), given, clean)}
+    made = {one.attacker: one for one in made_by(attacks_on(WIDTH, hears=True), given, clean)}
     assert list(made) == ["unaware", "told", "denoising", *(f"{n} pairs" for n in (10, 20, 48, 96, 960))]
     assert pair_counts(384) == (10, 20, 192, 384, 3840)
     assert made["10 pairs"].same == made["96 pairs"].same == CLEAN and made["10 pairs"].behind is None
@@ -142,7 +142,7 @@ def test_attackers_are_all_tried_and_idle_searches_left_out(seen) -> None:
     assert made["unaware"].same is None and made["unaware"].cosine < 0.5
 
     given, clean = seen("rotation", width=WIDTH, others=960)
-    made = {one.attacker: one for one in made_by(attacks_on(WIDTH), given, clean)}
+    made = {one.attacker: one for one in made_by(attacks_on(WIDTH, hears=True), given, clean)}
     assert made["20 pairs"].behind == made["48 pairs"].behind == "96 pairs" and made["96 pairs"].same == CLEAN
 
 
@@ -167,3 +167,14 @@ def test_retraining_learns_what_an_attack_leaves(seen) -> None:
     assert float(along.abs().max()) < 1e-4  # at right angles to the true vectors
     given, _ = seen("permutation", width=WIDTH, others=500)
     assert isinstance(errors_left(given, KnownPairs(20)), Refused)
+
+
+def test_an_inverter_that_never_learned_to_be_told_is_not_searched_with_as_if_it_had(seen) -> None:
+    given, clean = seen("gaussian:0.04", width=WIDTH, others=2000)
+    deaf = {one.attacker: one.attempt for one in made_by(attacks_on(WIDTH, hears=False), given, clean)}
+    assert isinstance(deaf["told"], Refused) and deaf["told"].applies and "unaware" in deaf["told"].why
+    hears = {one.attacker: one.attempt for one in made_by(attacks_on(WIDTH, hears=True), given, clean)}
+    assert isinstance(hears["told"], Attempt) and hears["told"].precision.startswith("noise:0.0")
+    clean_given, _ = seen("drop-text", width=WIDTH, others=2000)
+    nothing = made_by(attacks_on(WIDTH, hears=False), clean_given, clean)[1]
+    assert nothing.attacker == "told" and isinstance(nothing.attempt, Attempt)

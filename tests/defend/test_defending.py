@@ -78,9 +78,24 @@ def test_narrower_vectors_have_no_unaware_attacker_and_every_state_has_a_reason(
             assert cell["state"] in ("ran", "passed over", "not run", "doesn't apply") and cell["why"]
 
 
+def test_what_would_be_stored_is_asked_for_where_it_can_be(report, tmp_path) -> None:
+    asked = attacker(of(report, "truncate:12"), "asking")
+    assert asked["state"] == "ran" and asked["figures"]["letter_accuracy"] > 0 and 0.3 < asked["cosine"] < 1
+    for name, why in (("rotation", "secret"), ("gaussian:0.05", "anew"), ("drop-text", "clean vectors")):
+        cell = attacker(of(report, name), "asking")
+        assert cell["state"] == "doesn't apply" and why in cell["why"]
+    signs = run(tmp_path / "out", ("binary", "int8"), Plan("w", pilot=0))
+    cells = {cell["attacker"]: cell for cell in of(signs, "binary")["attackers"]}
+    best = cells["asking"]["figures"]
+    assert best["exact_match"] >= cells["unaware"]["figures"]["exact_match"] and best["n"] == 16
+    assert "as good as the clean" in attacker(of(signs, "int8"), "asking")["why"]
+
+
 def test_nothing_is_called_safe_that_an_attacker_was_left_out_of(report) -> None:
     entry = of(report, "truncate:12")
     assert "retrained" in entry["missing"]
+    noisy = of(report, "gaussian:0.05")
+    assert attacker(noisy, "told")["state"] == "not run" and "told" in noisy["missing"]  # the toy can't be told
     said = verdict({**entry, "share": 0.1})
     assert "lower bound" in said and "retrained" in said
     everyone = verdict({**entry, "share": 0.1, "missing": []})

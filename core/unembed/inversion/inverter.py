@@ -51,7 +51,7 @@ class Inverter:
       large ones. Higher efforts use it if there is one; an `Editor` also combines those changes.
     - `parts`: what moves of your own call, by name.
     - `told`: makes of the noise of unit vectors (the standard deviation of a value's error) the parts to use for them,
-      by name, where learned parts were trained to be told of it.
+      by name, where learned parts were trained to be told of it; none where they weren't.
     - `efforts`: what some of the efforts mean here, and further ones; the others mean what they do everywhere.
     - `longest`: how many elements of a sequence it writes at most, None where nothing but the codec limits it.
     - `manifest`: that of the checkpoint it was loaded from, if it was: what it was trained on, what it reaches.
@@ -94,6 +94,10 @@ class Inverter:
         """What the moves of a search call, by name."""
         editor = {} if self.editor is None else self.editor.parts("edit")
         return self.hypothesizer.parts() | self.corrector.parts() | editor | self._more_parts
+
+    def told(self, noise: float) -> dict[str, Part]:
+        """The parts for unit vectors whose values are off by `noise`; none where nothing learned to be told of it."""
+        return {} if self._told is None else dict(self._told(noise))
 
     @property
     def dimension(self) -> int:
@@ -138,7 +142,8 @@ class Inverter:
           (no key for an API) its likeliest guess comes back with a similarity of NaN.
         - `precision`: how the vectors were rounded ("int8", "3 decimals", "noise:0.01"; see
           `unembed.inversion.precision`), where their digits don't show it. A rounded vector is solved when nothing but
-          its rounding is left, the confidence allows for it, and an inverter that can be told of it is.
+          its rounding is left, and the confidence allows for it, as long as no other input comes as near; an inverter
+          that can be told of it is.
         - `words`: give the probability that each word of what comes back is in the input, told by the candidates that
           came nearest; nothing is asked of the embedder for it.
         - `chunk_size`, `seed`, `on_step`, `trace`, `candidates`: those of `unembed.search`.
@@ -176,7 +181,7 @@ class Inverter:
             on_step=on_step,
             trace=trace,
             candidates=candidates,
-            slack=None if given is None else given.most,
+            slack=None if given is None else given.slack,
             nearest=NEAREST if words else 0,
         )
         if once:
@@ -187,6 +192,7 @@ class Inverter:
             objects, signals, similarity, queries = returned[:4]
             embeddings = found.embeddings.index_copy(0, returned.changed, returned.again)
         calibration = None if self.manifest is None else self.manifest.calibration
+        sure_similarity = similarity if given is None else given.assured(similarity)
         true_similarity = similarity if given is None else given.corrected(similarity)
         evidence = self._evidence(found, objects, given) if words else None
         sure = None if calibration is None else calibration.words
@@ -199,7 +205,7 @@ class Inverter:
             signals,
             embeddings,
             found.trace,
-            None if calibration is None else calibration.confidence(true_similarity),
+            None if calibration is None else calibration.confidence(sure_similarity),
             None if given is None else given.names,
             self._verdicts(objects, signals, true_similarity, found.stopped, calibration),
             None if evidence is None or sure is None else sure.found(evidence),
@@ -320,8 +326,8 @@ class Inverter:
 
     def _parts_for(self, given: Precision | None) -> dict[str, Part]:
         """The parts for targets of that precision: told of it, where they can be and it is the same for all."""
-        noise = None if given is None or self._told is None else given.noise(self.dimension)
-        return self.parts if noise is None or self._told is None else self.parts | dict(self._told(noise))
+        noise = None if given is None else given.noise(self.dimension)
+        return self.parts if noise is None else self.parts | self.told(noise)
 
     def _evidence(self, found: SearchResult, objects: list[Any], given: Precision | None) -> WordEvidence:
         """What the nearest candidates say about each word of `objects`."""

@@ -23,6 +23,7 @@ ROUNDED, GAUSSIAN = 0.8, 2.0  # variance of the squared error of a value, over i
 SIGMAS = 4.0  # of chance that are allowed for in the sum over values
 ALIGNED = 2e-3  # of a step: how far float32 leaves a value from its grid
 LEAST = 16  # values that a grid is told from
+HIDES = 1e-3  # of a similarity: where rounding may take more, other inputs come as near as the exact one
 SIGN_LOSS = 1 - math.sqrt(2 / math.pi)  # 1 − cosine of a Gaussian vector and its signs
 
 
@@ -46,6 +47,11 @@ class Precision:
             return None
         return ", ".join(name if count == len(self.names) else f"{name} ({count})" for name, count in kinds.items())
 
+    @property
+    def slack(self) -> Tensor:
+        """How far from 1 a similarity `[N]` still means arrival: `most`, and 0 where other inputs come as near."""
+        return self.most.masked_fill(self.most > HIDES, 0.0)
+
     def __getitem__(self, rows: slice) -> "Precision":
         return Precision(self.names[rows], self.loss[rows], self.most[rows])
 
@@ -59,8 +65,12 @@ class Precision:
         return float((2 * self.loss / dimension).sqrt().median())
 
     def corrected(self, similarity: Tensor) -> Tensor:
-        """Similarities `[N]` as they would be without rounding: what rounding alone can take is given back."""
-        return similarity + (1 - similarity).clamp_min(0).minimum(self.most.to(similarity.device))
+        """Similarities `[N]` as they may be without rounding: what rounding alone can take is given back."""
+        return _given_back(similarity, self.most)
+
+    def assured(self, similarity: Tensor) -> Tensor:
+        """The same of rounding so fine that it hides no other input; of coarser, the similarities as they are."""
+        return _given_back(similarity, self.slack)
 
 
 def estimate_precision(vectors: Tensor) -> Precision:
@@ -113,6 +123,10 @@ def given_precision(name: str, vectors: Tensor) -> Precision:
     # What the digits show counts where it is coarser than what was said.
     loss = torch.maximum(loss, found.loss.double().cpu())
     return _precision([name] * len(vectors), loss.tolist(), vectors, ROUNDED)
+
+
+def _given_back(similarity: Tensor, loss: Tensor) -> Tensor:
+    return similarity + (1 - similarity).clamp_min(0).minimum(loss.to(similarity.device))
 
 
 def _precision(names: Sequence[str], losses: Sequence[float], vectors: Tensor, spread: float) -> Precision:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from unembed_defend.attackers.denoising import denoising, told
+from unembed import Inverter
+from unembed_defend.attackers.denoising import denoising, told, untold
 from unembed_defend.attackers.pairs import KnownPairs, pair_counts
 from unembed_defend.attackers.seen import Attack, Attempt, Refused, Seen, same_vectors, unit
 from unembed_defend.attackers.unaware import unaware
@@ -21,7 +22,7 @@ class Made:
     """What an attacker made of a defence: an attempt, with the cosine to the clean vectors, or why there is none.
 
     `same` names the attacker whose search holds for this one too, their vectors being equal. `behind` names the one
-    with other pairs that makes this one's search idle.
+    with other pairs that makes this one's search idle. `inverter` is their own, where they have one.
     """
 
     attacker: str
@@ -29,12 +30,16 @@ class Made:
     cosine: float | None = None
     same: str | None = None
     behind: str | None = None
+    inverter: Inverter | None = None
 
 
-def attacks_on(width: int) -> dict[str, Attack]:
-    """The attackers of vectors of that width, by name; retraining comes after them, on what they leave."""
+def attacks_on(width: int, *, hears: bool) -> dict[str, Attack]:
+    """The attackers of vectors of that width, by name; retraining comes after them, on what they leave.
+
+    `hears` says whether the inverter makes anything of what it is told of noise.
+    """
     pairs = {f"{count} pairs": KnownPairs(count) for count in pair_counts(width)}
-    return {"unaware": unaware, "told": told, "denoising": denoising, **pairs}
+    return {"unaware": unaware, "told": told if hears else untold, "denoising": denoising, **pairs}
 
 
 def made_by(attacks: Mapping[str, Attack], seen: Seen, clean: Tensor) -> list[Made]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from unembed.inversion.precision import estimate_precision
 from unembed_defend.attackers.seen import Attempt, Refused, Seen, noise_of, unit
 
-__all__ = ["Noise", "denoising", "estimate_noise", "told"]
+__all__ = ["Noise", "denoising", "estimate_noise", "told", "untold"]
 
 FEWEST = 50  # public vectors that a covariance is estimated from
 LEAST = 0.1  # of what is stored must vary as clean vectors do
@@ -49,6 +49,14 @@ def told(seen: Seen) -> Attempt | Refused:
     if sigma == 0:
         return Attempt(seen.stored, "float32", "no noise found")
     return Attempt(seen.stored, f"noise:{sigma:.6f}", f"noise estimated at {sigma:.4f} a value and told to the search")
+
+
+def untold(seen: Seen) -> Attempt | Refused:
+    """What is in place of `told` for an inverter that makes nothing of it: its search would be the unaware one."""
+    found = told(seen)
+    if isinstance(found, Refused) or found.precision == "float32":
+        return found
+    return Refused("this inverter never learned to be told of noise, and would search as unaware does", applies=True)
 
 
 def denoising(seen: Seen) -> Attempt | Refused:

@@ -1,10 +1,7 @@
 """`unembed defend`: which defence of stored vectors is worth what, and what does it cost?"""
 
 import json
-import re
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import click
 from unembed.cli._shared import max_cost_option, metered
 from unembed.defaults import EFFORT, EFFORTS, INVERTER
 from unembed.errors import InputError, MissingExtraError
+from unembed_defend.commands.showing import named, progress, show_table
 from unembed_defend.plugin import LIBRARIES, MISSING
 
 __all__ = ["DEFAULT", "defend"]
@@ -131,9 +129,9 @@ def defend(
     texts, rest = chosen(model, given, samples=samples, others=wanted, max_tokens=max_tokens)
     if len(rest) < wanted and others is None:
         click.echo(f"note: {len(rest)} other texts are left for the attackers, who would use up to {wanted}", err=True)
-    folder = out or Path(f"defend-{_named(data)}")
+    folder = out or Path(f"defend-{named(data)}")
     plan = Plan(data, effort, steps, beam, pilot, seed, retrain, base, max_tokens, restart)
-    with metered(model, max_cost), _progress() as bar:
+    with metered(model, max_cost), progress() as bar:
         material = prepared(model, texts, rest, folder, bar)
         use = use_data(model, judged, sentences, folder, bar)
         report = run(model, defences, material, folder, plan, use=use, on_progress=bar)
@@ -143,48 +141,11 @@ def defend(
     _say(report, folder)
 
 
-def _named(data: str) -> str:
-    """A folder's name from what the user typed."""
-    last = re.split(r"[/\\]", data.rstrip("/\\"))[-1].partition("?")[0].rpartition("@")[2]
-    return re.sub(r"[^\w.-]+", "-", last).strip("-.") or "texts"
-
-
 def _say(report: dict[str, Any], folder: Path) -> None:
     from unembed_defend.report.words import caveats, table, verdict
 
-    head, rows = table(report)
-    widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
-    for row in (head, *rows):
-        cells = (
-            cell.ljust(width) if place in (0, 3) else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        click.echo("  ".join(cells).rstrip())
+    show_table(*table(report), left=(0, 3))
     click.echo()
     for line in [*map(verdict, report["defences"]), "", *caveats(report)]:
         click.echo(line)
     click.echo(f"Report: {shlex.quote(str(folder / 'report.html'))}")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on standard error for each thing that is done; a line where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
-    console, tasks = Console(stderr=True), dict[str, TaskID]()
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal
-    ) as bar:
-
-        def move(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                for task in tasks.values():
-                    bar.update(task, visible=False)
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
-            if not console.is_terminal and done >= total:
-                click.echo(f"{what}: {done} of {total}", err=True)
-
-        yield move

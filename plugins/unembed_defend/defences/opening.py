@@ -13,6 +13,7 @@ from unembed.contract.defence import Defence
 from unembed.errors import InputError, UnknownNameError, brief
 from unembed.registry.discovery import offered, offers
 from unembed.registry.specs import DefenceSpec
+from unembed_defend.defences.chained import Chained
 
 __all__ = ["known_defences", "open_defence"]
 
@@ -20,8 +21,11 @@ __all__ = ["known_defences", "open_defence"]
 def open_defence(text: str) -> Defence:
     """The defence that `name`, `name:PARAMETER` or `module:function` stands for; loads nothing heavy.
 
-    Raises InputError for a parameter that is wrong or missing, UnknownNameError for a name that nothing offers.
+    Several are applied one after the other: `pca:96+int8`. Raises InputError for a parameter that is wrong or missing,
+    UnknownNameError for a name that nothing offers.
     """
+    if "+" in text:
+        return Chained([open_defence(part) for part in text.split("+")])
     name, _, argument = text.partition(":")
     found: DefenceSpec | None = offered("defences", name)
     if found is not None:

@@ -12,7 +12,6 @@ come back.
 import argparse
 import json
 import random
-import re
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -22,20 +21,10 @@ import torch
 
 import unembed
 from unembed_text.codecs.wordpiece import TextCodec
+from unembed_text.content import content_share
 from unembed_text.methods.closed.network import InversionNetwork
 
 AT_ONCE = 108  # texts searched for together
-WORDS = """the a an of to and in is it that for on with as was are be this by at or from have has had not but they his
-her
-he she you i we their its were been will would can could if so do does did no there what which who when them then than
-our your my me him us all any more about into out up one also may must"""
-COMMON = frozenset(WORDS.split())
-
-
-def content(original: str, found: str) -> float | None:
-    """The share of the different content words of `original` that `found` has."""
-    words = {word for word in re.findall(r"[a-z0-9]+", original.lower()) if word not in COMMON and len(word) > 1}
-    return len(words & set(re.findall(r"[a-z0-9]+", found.lower()))) / len(words) if words else None
 
 
 def kinds_of(path: Path, whole: bool) -> dict[str, list[str]]:
@@ -124,7 +113,7 @@ def main() -> None:
 def _row(inverter: unembed.Inverter, kind: str, tokens: int, found: list[tuple[str, str, bool, float]]) -> dict:
     originals, texts, exact, queries = (list(column) for column in zip(*found, strict=True))
     bleu = inverter.metrics["bleu"]
-    shares = [content(a, b) for a, b in zip(originals, texts, strict=True)]
+    shares = [content_share(a, b) for a, b in zip(originals, texts, strict=True)]
     known = [share for share in shares if share is not None]
     return {
         "kind": kind,

@@ -7,6 +7,7 @@ import torch
 from unembed.contract.proposers import Corrector, Hypothesizer
 from unembed.errors import InputError
 from unembed.inversion.inverter import Inverter
+from unembed.inversion.precision import given_precision
 from unembed.testing.toy import ToyCodec, ToyEmbedder, toy_inverter, words
 
 INVERTER = toy_inverter()
@@ -159,3 +160,12 @@ def test_a_rounded_vector_is_solved_when_only_its_rounding_is_left() -> None:
     assert set(given.precision) == {"noise:0.001"}
     with pytest.raises(InputError, match="noise"):
         INVERTER.invert(VECTORS, precision="int7")
+
+
+def test_noise_that_hides_other_inputs_ends_no_search_early() -> None:
+    noisy = VECTORS + 0.05 * torch.randn(VECTORS.shape, generator=torch.Generator().manual_seed(3))
+    most = given_precision("noise:0.05", noisy).most
+    unaware = INVERTER.invert(noisy, effort="low", precision="float32")
+    assert ((unaware.similarity > 1 - most) & (unaware.steps > 1)).any(), "nothing would have ended early"
+    told = INVERTER.invert(noisy, effort="low", precision="noise:0.05")
+    assert told.objects == unaware.objects and "solved" not in told.stopped

@@ -108,3 +108,14 @@ def test_the_noise_of_vectors_of_length_one_is_known_where_all_are_alike() -> No
     assert estimate_precision(rough).noise(384) == pytest.approx(0.01 * 12**-0.5, rel=0.05)
     assert estimate_precision(exact).noise(384) is None
     assert estimate_precision(torch.cat([exact[:1], rough[:1]])).noise(384) is None
+
+
+def test_only_rounding_that_hides_no_other_input_is_arrival() -> None:
+    exact = vectors()
+    fine, noisy = estimate_precision(per_vector(exact)), given_precision("noise:0.01", exact)
+    assert torch.equal(fine.slack, fine.most) and (fine.slack > 0).all()
+    assert not noisy.slack.any() and (noisy.most > 0.01).all()
+    near = torch.full((len(exact),), 0.98)
+    assert torch.equal(noisy.assured(near), near) and (noisy.corrected(near) > 0.999).all()
+    almost = 1 - fine.loss
+    assert torch.equal(fine.assured(almost), fine.corrected(almost))

@@ -12,6 +12,8 @@ from unembed_text.methods.closed.network import InversionNetwork
 def opened(small_checkpoint, monkeypatch):
     """A toy-sized inverter, and the noise that its network is told, call by call."""
     inverter, told = unembed.load(small_checkpoint, device="cpu"), []
+    with torch.no_grad():
+        inverter.corrector.network.noise.weight.fill_(0.1)  # as if training had made something of it
     encode = InversionNetwork.encode
 
     def heard(network, target, hypothesis, embedding, noise=None):
@@ -50,10 +52,27 @@ def test_what_is_told_changes_what_is_written(small_checkpoint) -> None:
     vectors = torch.nn.functional.normalize(torch.randn(4, 384, generator=torch.Generator().manual_seed(1)), dim=1)
     plain = inverter.invert(vectors, steps=0)
     named = inverter.invert(vectors, steps=0, precision="noise:0.02")
-    assert plain.objects == named.objects  # the weights of the noise are zero at first
+    assert plain.objects == named.objects and not inverter.told(0.02)  # the weights of the noise are zero at first
     with torch.no_grad():
         inverter.corrector.network.noise.weight.normal_(std=3.0, generator=torch.Generator().manual_seed(2))
     assert inverter.invert(vectors, steps=0).objects == plain.objects
     assert inverter.invert(vectors, steps=0, precision="noise:0.02").objects != plain.objects
     with pytest.raises(InputError, match="noise takes"):
         inverter.invert(vectors, precision="noise:much")
+
+
+def test_surprisal_is_the_loss_of_each_text_and_hears_the_noise(small_checkpoint) -> None:
+    inverter = unembed.load(small_checkpoint, device="cpu")
+    network, texts = inverter.corrector.network, ["the cat sat on the mat", "who knows"]
+    vectors, signals = inverter.embed(texts), inverter.codec.encode(texts)
+    found = inverter.parts["surprisal"](vectors, signals)
+    for vector, signal, nats in zip(vectors, signals, found, strict=True):
+        own = signal[signal != network.special.pad][None]
+        with torch.no_grad():
+            states, mask = network.encode(vector[None], None, None)
+            loss = network.decoder.loss(states, mask, own)  # a mean over tokens and the end
+        assert float(nats) == pytest.approx(float(loss) * (own.shape[1] + 1), rel=1e-3)
+    with torch.no_grad():
+        network.noise.weight.normal_(std=3.0, generator=torch.Generator().manual_seed(2))
+    assert torch.allclose(inverter.parts["surprisal"](vectors, signals), found, rtol=1e-4)
+    assert not torch.allclose(inverter.told(0.02)["surprisal"](vectors, signals), found, rtol=1e-3)

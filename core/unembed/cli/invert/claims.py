@@ -43,7 +43,7 @@ class Claims:
         """Say what was found: rounding, vectors that aren't the embedder's, longer inputs, what it can't see."""
         if self.rounded:
             kinds = ", ".join(f"{name} ({count} of {self.total})" for name, count in self.rounded.most_common())
-            note(f"the vectors are rounded: {kinds}; solved and exact allow for it")
+            note(f"the vectors are rounded: {kinds}; solved and exact allow for it where it hides nothing else")
         name = inverter.embedder.name
         sentences = {
             "unlike": f"end at a similarity that none of {name} does: they are another model's, altered, or of far "

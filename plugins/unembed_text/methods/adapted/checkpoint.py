@@ -13,6 +13,8 @@ from unembed.checkpoints.fingerprint import fingerprint, same
 from unembed.checkpoints.manifest import EmbedderEntry, Fingerprint, Manifest, network_config, read_manifest
 from unembed.checkpoints.tensors import load_checkpoint, save_checkpoint
 from unembed.config import Config
+from unembed.contract.embedder import Embedder
+from unembed.contract.proposers import Hypothesizer
 from unembed.errors import CheckpointError, InputError
 from unembed.inversion.inverter import Inverter
 from unembed.registry.opening import load
@@ -22,7 +24,7 @@ from unembed_text.methods.adapted.fitting import SpaceMap
 from unembed_text.methods.adapted.moves import aimed_effort, there
 from unembed_text.methods.adapted.proposers import Aim, AimedCorrector, AimedHypothesizer
 
-__all__ = ["AdaptedShape", "UnaskedEmbedder", "build_inverter", "open_base", "open_checkpoint", "save_adapted"]
+__all__ = ["AdaptedShape", "UnaskedEmbedder", "aimed", "build_inverter", "open_base", "open_checkpoint", "save_adapted"]
 
 METHOD = "adapted"
 TUNED = "base"  # the folder, in a checkpoint's own, of a base with weights of its own
@@ -83,14 +85,31 @@ def open_base(name: str, device: torch.device) -> Inverter:
 
 def build_inverter(name: str, base: Inverter, aim: Aim, embedder: TextEmbedder) -> Inverter:
     """The base, aimed at another embedder, which judges what it proposes."""
+    box = TextAdapter(embedder, base.codec.decode)
+    return aimed(name, base, aim, box, asked=not isinstance(embedder, UnaskedEmbedder))
+
+
+def aimed(
+    name: str,
+    base: Inverter,
+    aim: Aim,
+    embedder: Embedder,
+    *,
+    asked: bool = True,
+    hypothesizer: Hypothesizer | None = None,
+) -> Inverter:
+    """The base, aimed at an embedder of its own signals, which stays unasked unless `asked`.
+
+    `hypothesizer` stands in for the base's, if given.
+    """
     efforts = {name: aimed_effort(effort) for name, effort in base.efforts.items()}
-    if isinstance(embedder, UnaskedEmbedder):
+    if not asked:
         efforts = {name: effort.override(steps=0) for name, effort in efforts.items()}
     edits = {} if base.editor is None else base.editor.parts("edit")
     return Inverter(
         name=name,
-        embedder=TextAdapter(embedder, base.codec.decode),
-        hypothesizer=AimedHypothesizer(base.hypothesizer, aim),
+        embedder=embedder,
+        hypothesizer=AimedHypothesizer(hypothesizer or base.hypothesizer, aim),
         corrector=AimedCorrector(base.corrector, aim),
         codec=base.codec,
         editor=None if base.editor is None else AimedCorrector(base.editor, aim),

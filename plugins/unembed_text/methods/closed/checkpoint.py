@@ -1,5 +1,6 @@
 """The checkpoint of a closed-loop text network, and the inverter that it opens as."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from unembed_text.decoder.decoder import Special
 from unembed_text.embedders.given import black_box, text_embedder
 from unembed_text.embedders.local import LocalEmbedder
 from unembed_text.methods.closed.network import InversionNetwork
-from unembed_text.methods.closed.proposers import NetworkCorrector, NetworkEditor, NetworkHypothesizer
+from unembed_text.methods.closed.proposers import NetworkCorrector, NetworkEditor, NetworkHypothesizer, surprisal
 from unembed_text.methods.shapes import ClosedShape
 from unembed_text.metrics import text_metrics
 
@@ -61,9 +62,13 @@ def build_inverter(name: str, network: InversionNetwork, embedder: Any, length: 
     width = embedder.max_tokens
 
     def told(noise: float) -> dict[str, Part]:
+        if not network.hears_noise:
+            return {}
         guess = NetworkHypothesizer(network, width=width, length=length, noise=noise)
         correct = NetworkCorrector(network, width=width, length=length, noise=noise)
-        return guess.parts() | correct.parts() | NetworkEditor(network, width=width, noise=noise).parts("edit")
+        edit = NetworkEditor(network, width=width, noise=noise)
+        said = {"surprisal": partial(surprisal, network, noise=noise)}
+        return guess.parts() | correct.parts() | edit.parts("edit") | said
 
     return Inverter(
         name=name,
@@ -72,6 +77,7 @@ def build_inverter(name: str, network: InversionNetwork, embedder: Any, length: 
         corrector=NetworkCorrector(network, width=width, length=length),
         codec=codec,
         editor=NetworkEditor(network, width=width),
+        parts={"surprisal": partial(surprisal, network)},
         told=told,
         metrics=text_metrics(),
         efforts=EFFORTS,

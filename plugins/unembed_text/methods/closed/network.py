@@ -55,6 +55,11 @@ class InversionNetwork(T5Network):
         self.noise = nn.Linear(2, hidden, bias=False)
         nn.init.zeros_(self.noise.weight)  # as if every target were exact, until training says otherwise
 
+    @property
+    def hears_noise(self) -> bool:
+        """Whether training has made anything of what it is told of noise."""
+        return bool(self.noise.weight.any())
+
     def encode(
         self, target: Tensor, hypothesis: Tensor | None, embedding: Tensor | None, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from unembed_text.methods.closed.network import InversionNetwork
 from unembed_text.methods.closed.scoring import LogProbability
 from unembed_text.methods.closed.surrogate import SEEDS, screened_edits
 
-__all__ = ["NetworkCorrector", "NetworkEditor", "NetworkHypothesizer"]
+__all__ = ["NetworkCorrector", "NetworkEditor", "NetworkHypothesizer", "surprisal"]
 
 BROAD = 32  # from so many corrections of a text on, beam search's later ones are all alike
 
@@ -72,6 +72,26 @@ class NetworkEditor(Corrector):
                     found = screened_edits(network, t, h, e, states, mask, count=count, choices=self.choices)
                     parts.append(_trimmed(found, network.special.pad))
         return torch.cat([padded(part[..., : self.width], self.width, network.special.pad) for part in parts])
+
+
+@torch.no_grad()
+def surprisal(network: InversionNetwork, target: Tensor, signals: Tensor, *, noise: float | None = None) -> Tensor:
+    """Nats that `signals` `[N, L]` take the network's first guess by surprise, each given its target `[N, D]`: `[N]`.
+
+    That is −log of their probability, end included: how much of a text is left unsaid by its vector, at most.
+    """
+    pad, end = network.special.pad, network.special.end
+    signals = _trimmed(signals, pad)
+    ends = (signals != pad).sum(1, keepdim=True)
+    tokens = torch.cat([signals, torch.full_like(ends, pad)], 1).scatter(1, ends, end)
+    rows, found = max(1, 2**27 // (tokens.shape[1] * network.vocabulary)), []
+    for some, read, wanted in zip(target.split(rows), signals.split(rows), tokens.split(rows), strict=True):
+        with network.autocast():
+            states, mask = network.encode(some, None, None, _told(some, noise))
+            log = network.decoder.logits(network.decoder.read(states, mask, read)).float().log_softmax(-1)
+        each = -log.gather(2, wanted[..., None])[..., 0]
+        found.append(each.masked_fill(wanted == pad, 0.0).sum(1))
+    return torch.cat(found)
 
 
 def _trimmed(hypothesis: Tensor, pad: int) -> Tensor:
