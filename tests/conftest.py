@@ -166,7 +166,7 @@ class Forked:
     """A program, a file or code, in a copy of this process: whatever is imported here needn't be again."""
 
     def __init__(self, program: Path | str, *words: object) -> None:
-        self._out, self._err = _file(), _file()
+        self._out, self._err, self._code = _file(), _file(), None
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else they warn of a fork
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of threads, pytest's, which the copy doesn't need
@@ -207,12 +207,16 @@ class Forked:
             os._exit(code if isinstance(code, int) else int(code is not None))
 
     def done(self) -> bool:
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+        if self._code is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            self._code = os.waitstatus_to_exitcode(status) if ended else None
+        return self._code is not None
 
     def wait(self) -> subprocess.CompletedProcess[str]:
         """Its exit code and what it wrote, once it has ended."""
-        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        return subprocess.CompletedProcess([], code, *map(_content, (self._out, self._err)))
+        if not self.done():
+            self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return subprocess.CompletedProcess([], self._code, *map(_content, (self._out, self._err)))
 
 
 @pytest.fixture(scope="session")
