@@ -17,6 +17,7 @@ import pytest
 from unembed.testing.toy import toy_inverter, words
 
 pytest.importorskip("ray", reason="the engine ray needs the extra ray")
+pytestmark = pytest.mark.slow
 
 PACED = Path(__file__).parents[1] / "kills" / "paced"
 COUNT, GROUP = 60, 4
@@ -136,7 +137,6 @@ def test_a_block_that_kills_its_workers_ends_the_job(vectors, tmp_path, monkeypa
     assert rows(tmp_path / "parts") == []
 
 
-@pytest.mark.slow
 def test_a_cluster_that_runs_is_used(vectors, whole, tmp_path, monkeypatch) -> None:
     out, ray, port = tmp_path / "parts", Path(sys.executable).with_name("ray"), 26379
     command = [ray] if ray.exists() else [sys.executable, "-c", "from ray.scripts.scripts import main; main()"]

