@@ -1,8 +1,10 @@
 """`unembed web`: a page on this machine."""
 
 import logging
+import os
 import secrets
 import socket
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["server", "web"]
 
 PORT = 8386
+PATIENCE = 2  # seconds, for work to end when the page does
 
 
 @click.command()
@@ -63,7 +66,11 @@ def web(audits: tuple[Path, ...], host: str, port: int | None, inverters: tuple[
         except KeyboardInterrupt:
             click.echo("", err=True)  # the way to end it, and no failure
         finally:
-            line.close()
+            ended = line.close(PATIENCE)
+    if not ended:
+        # In the middle of a step, or of opening an inverter: C++ aborts where the interpreter ends under its threads.
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _listen(host: str, port: int | None) -> socket.socket:

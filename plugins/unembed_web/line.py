@@ -93,13 +93,15 @@ class Line:
             self._change.notify()
         return job
 
-    def close(self) -> None:
-        """Cancel all jobs, and take no more."""
+    def close(self, seconds: float = 0) -> bool:
+        """Cancel all jobs, take no more, and wait a while for the one at work; whether that one has ended."""
         with self._change:
             self._open = False
             for job in (*self._waiting, *([self._now] if self._now else [])):
                 job.cancel()
             self._change.notify()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _gone(self, job: Job) -> bool:
         """Whether a waiting job was cancelled; it is told so at once."""

@@ -17,7 +17,7 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-c", RUN, "web", *words]
 
 
-def told(*words: str) -> tuple[str, str, int]:
+def told(*words: str, path: str = "/") -> tuple[str, str, int]:
     """Start the page, ask it once, end it as Ctrl-C does: its output, errors and the status of the answer."""
     running = subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -25,7 +25,7 @@ def told(*words: str) -> tuple[str, str, int]:
         address = re.search(r"http://\S+", line)[0]
         port = re.search(r":(\d+)/", address)[1]
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
                 status = answer.status
         except urllib.error.HTTPError as error:
             status = error.code
@@ -41,6 +41,11 @@ def told(*words: str) -> tuple[str, str, int]:
 def test_it_listens_on_this_machine_alone() -> None:
     line, errors, status = told("--port", "0")
     assert "http://127.0.0.1:" in line and "token" not in line and errors.strip() == "" and status == 200
+
+
+def test_it_ends_well_while_an_inverter_is_opened() -> None:
+    _, errors, status = told("--port", "0", path="/api/state")  # which begins to
+    assert errors.strip() == "" and status == 200
 
 
 def test_another_address_has_a_warning_and_a_token() -> None:

@@ -93,9 +93,18 @@ def test_a_closed_line_cancels_all(line) -> None:
     first = Visitor(line)
     assert first.begun.wait(5)
     second = Visitor(line)
-    line.close()
+    assert line.close(5)
     assert first.done.wait(5) and second.done.wait(5)
     assert first.told[-1][0] == second.told[-1][0] == "cancelled" and not second.begun.is_set()
+
+
+def test_a_line_whose_work_goes_on_says_so(line) -> None:
+    release = threading.Event()
+    stubborn = Visitor(line, lambda job: release.wait(5))
+    assert stubborn.begun.wait(5)
+    assert not line.close(0.05)
+    release.set()
+    assert line.close(5)
 
 
 @pytest.mark.parametrize(
