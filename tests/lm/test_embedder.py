@@ -102,6 +102,21 @@ def test_any_model_of_transformers_gives_the_same_by_its_own_passes(embedder, ca
     assert all(map(torch.equal, *drawn))
 
 
+def test_compiled_layers_give_the_same_for_any_number_of_rows_and_tokens(embedder) -> None:
+    signals = embedder.codec.encode([*TEXTS, "sing rain", "draw an old song in Python"])
+    wanted = embedder.embed(signals)
+    forced = joined(parted(signals, 4)[0], embedder.layout.unpack(wanted)[1])
+    torch._dynamo.reset()
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    embedder.passes.compile(backend="eager")  # traced as for a GPU, and run as it was written
+    for rows in (6, 5, 4, 3, 2):
+        assert torch.allclose(embedder.embed(signals[:rows]), wanted[:rows], atol=1e-4)
+        assert torch.allclose(embedder.embed(forced[:rows]), wanted[:rows], atol=1e-4)
+    assert not counters["graph_break"]
+    assert counters["stats"]["unique_graphs"] <= 8  # of two functions: not one for each shape
+
+
 def test_half_precision_moves_embeddings_a_little(embedder) -> None:
     signals = embedder.codec.encode(TEXTS)
     own = embedder.embed(signals)

@@ -69,10 +69,11 @@ class LlamaPasses(Passes):
             and not (config.attention_bias or config.mlp_bias)
         )
 
-    def compile(self) -> None:
-        """Compile the layers, for training, where queries come by the million."""
-        self.layer = torch.compile(_layer, dynamic=True)
-        self.step = torch.compile(_step, dynamic=True)
+    def compile(self, backend: str = "inductor") -> None:
+        """Compile the layers, for training, where queries come by the million; `backend` is one of torch's."""
+        # What changes from call to call, rows and lengths, is found to; weights and heads keep their sizes.
+        self.layer = torch.compile(_layer, backend=backend)
+        self.step = torch.compile(_step, backend=backend)
 
     def read(self, ids: Tensor, sizes: Tensor, more: int = 0) -> tuple[Tensor, Any]:
         """See `Passes`."""
