@@ -72,7 +72,7 @@ def table(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def _metrics(cells: Sequence[Cell]) -> list[str]:
     beside = {"n", "content", "nats", "wrong", "elsewhere", "queries_per_item", "ci"}
-    found = next((cell["recovery"] for cell in cells if cell["recovery"] is not None), {})
+    found: Mapping[str, Any] = next((cell["recovery"] for cell in cells if cell["recovery"] is not None), {})
     return [name for name in found if name not in beside]
 
 
