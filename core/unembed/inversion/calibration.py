@@ -1,18 +1,20 @@
-"""From the similarity that a search reached to the probability that it found the very input."""
+"""From the similarity that a search reached to the probability that it found the very input, and to a verdict."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from unembed.config import Config
+from unembed.contract.codec import Codec, SequenceCodec
 from unembed.errors import InputError
 from unembed.inversion.words import WordCalibration
 
-__all__ = ["Calibration", "calibrate", "calibration_counts", "calibration_error", "floor_below"]
+__all__ = ["Calibration", "calibrate", "calibration_counts", "calibration_error", "floor_below", "verdicts"]
 
 BINS = 10
 ROUNDING = 1e-7  # of a cosine in float32
@@ -101,3 +103,34 @@ def calibration_counts(confidence: Tensor, exact: Tensor) -> Tensor:
 def calibration_error(sums: Tensor) -> float:
     """Expected calibration error in ten bins of confidence, 0 to 1 (Guo et al. 2017), of summed counts `[11]`."""
     return float(sums[:-1].abs().sum() / sums[-1])
+
+
+def verdicts(
+    objects: Sequence[Any],
+    signals: Tensor,
+    similarity: Tensor,
+    stopped: Sequence[str],
+    codec: Codec,
+    longest: int | None,
+    calibration: "Calibration | None",
+) -> tuple[str | None, ...]:
+    """The gravest of what is to be said of each result, None where there is nothing.
+
+    `similarity` `[N]` is that without rounding. "unlike" is a vector of none of the embedder's inputs, "longer" an
+    unsolved result as long as the inverter writes (`longest`), "unseen" one that the embedder can't tell from others.
+    """
+    unlike = [None] * len(objects) if calibration is None else list(calibration.verdicts(similarity))
+    lengths: dict[int, int] = {}
+    unsolved = [row for row, reason in enumerate(stopped) if reason != "solved"]
+    if unsolved and longest is not None and isinstance(codec, SequenceCodec):
+        lengths = dict(zip(unsolved, codec.lengths([objects[row] for row in unsolved]), strict=True))
+    unseen = codec.unseen(signals).tolist()
+
+    def of(row: int) -> str | None:
+        if unlike[row] is not None:
+            return unlike[row]
+        if longest is not None and lengths.get(row, -1) >= longest - 1:
+            return "longer"
+        return "unseen" if unseen[row] else None
+
+    return tuple(of(row) for row in range(len(objects)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, final
 import torch
 from torch import Tensor
 
-from unembed.contract.codec import Codec, SequenceCodec
+from unembed.contract.codec import Codec
 from unembed.contract.embedder import Embedder
 from unembed.contract.proposers import Corrector, Hypothesizer, Part
 from unembed.contract.similarity import cosine
@@ -15,6 +15,7 @@ from unembed.defaults import ACCELERATOR_CHUNK_SIZE, CHUNK_SIZE, EFFORT
 from unembed.engine.effort import EFFORTS, Effort, Overrides, effort_of
 from unembed.engine.loop import SearchResult, Step, search
 from unembed.errors import InputError
+from unembed.inversion.calibration import verdicts
 from unembed.inversion.precision import Precision, estimate_precision, given_precision
 from unembed.inversion.results import Inversion, Row
 from unembed.inversion.stream import at_once as most_at_once
@@ -24,7 +25,6 @@ from unembed.inversion.words import NEAREST, WordEvidence, word_evidence
 if TYPE_CHECKING:
     from unembed.checkpoints.manifest import Manifest
     from unembed.contract.metric import Metric
-    from unembed.inversion.calibration import Calibration
 
 __all__ = ["Inverter"]
 
@@ -207,36 +207,9 @@ class Inverter:
             found.trace,
             None if calibration is None else calibration.confidence(sure_similarity),
             None if given is None else given.names,
-            self._verdicts(objects, signals, true_similarity, found.stopped, calibration),
+            verdicts(objects, signals, true_similarity, found.stopped, self.codec, self.longest, calibration),
             None if evidence is None or sure is None else sure.found(evidence),
             evidence,
-        )
-
-    def _verdicts(
-        self,
-        objects: Sequence[Any],
-        signals: Tensor,
-        similarity: Tensor,
-        stopped: Sequence[str],
-        calibration: "Calibration | None",
-    ) -> tuple[str | None, ...]:
-        """What is to be said of each result, the gravest thing; `similarity` is that without rounding."""
-        unlike = [None] * len(objects) if calibration is None else list(calibration.verdicts(similarity))
-        lengths: dict[int, int] = {}
-        unsolved = [row for row, reason in enumerate(stopped) if reason != "solved"]
-        if unsolved and self.longest is not None and isinstance(self.codec, SequenceCodec):
-            found = self.codec.lengths([objects[row] for row in unsolved])
-            lengths = dict(zip(unsolved, found, strict=True))
-        unseen = self.codec.unseen(signals).tolist()
-        return tuple(
-            gravest
-            if gravest is not None
-            else "longer"
-            if self.longest is not None and lengths.get(row, -1) >= self.longest - 1
-            else "unseen"
-            if hidden
-            else None
-            for row, (gravest, hidden) in enumerate(zip(unlike, unseen, strict=True))
         )
 
     def stream(

@@ -2,7 +2,7 @@
 
 import torch
 
-from unembed.inversion.calibration import Calibration
+from unembed.inversion.calibration import Calibration, verdicts
 from unembed.inversion.inverter import Inverter
 from unembed.testing.toy import NearestWords, OneLetter, ToyCodec, ToyEmbedder
 
@@ -44,8 +44,6 @@ def test_what_the_embedder_cannot_see_is_said() -> None:
 
 def test_unlike_comes_before_anything_else() -> None:
     floor = Calibration(similarity=[-1.0], probability=[0.5], n=1, floor=0.999)
-    made = inverter(codec=Hiding(), longest=1)
-    verdicts = made._verdicts(
-        ["h", "h"], torch.tensor([[8], [8]]), torch.tensor([0.9, 1.0]), ("steps", "solved"), floor
-    )
-    assert verdicts == ("unlike", "unseen")
+    similarity, stopped = torch.tensor([0.9, 1.0]), ("steps", "solved")
+    said = verdicts(["h", "h"], torch.tensor([[8], [8]]), similarity, stopped, Hiding(), 1, floor)
+    assert said == ("unlike", "unseen")
