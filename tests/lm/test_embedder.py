@@ -102,6 +102,7 @@ def test_any_model_of_transformers_gives_the_same_by_its_own_passes(embedder, ca
     assert all(map(torch.equal, *drawn))
 
 
+@pytest.mark.slow
 def test_compiled_layers_give_the_same_for_any_number_of_rows_and_tokens(embedder) -> None:
     signals = embedder.codec.encode([*TEXTS, "sing rain", "draw an old song in Python"])
     wanted = embedder.embed(signals)

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 import unembed
-from unembed_lm.embedders.names import read_tokenizer_of
 from unembed_lm.layout import ABSENT, joined, parted
 
 
@@ -26,4 +25,3 @@ def test_smollm2_answers_in_its_template_and_forcing_its_answer_changes_nothing(
     assert torch.allclose(forced, own, atol=2e-3) and (box.similarity(own, forced) > 1 - 1e-5).all()
     other = box.embed(joined(parted(signals.roll(1, 0), 16)[0], answers))
     assert (box.similarity(own, other) < 0.95).all()
-    assert read_tokenizer_of("smollm2")(prompts[0])["input_ids"] == signals[0][signals[0] != ABSENT].tolist()

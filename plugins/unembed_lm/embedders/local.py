@@ -178,7 +178,8 @@ class LocalModel(PromptEmbedder):
 
     def _logits(self, states: Tensor, rows: Tensor | None = None) -> Tensor:
         """The logits of all tokens, or of those of `rows`, after states `[..., width]`; in float32."""
-        weight, bias = self.head.weight, self.head.bias
+        weight: Tensor = self.head.weight
+        bias: Tensor | None = self.head.bias
         if rows is not None:
             weight, bias = weight[rows], None if bias is None else bias[rows]
         logits = nn.functional.linear(states, weight, bias).float()

@@ -94,9 +94,10 @@ class PromptBatches:
         places = (torch.arange(count) + torch.rand(1, generator=generator, dtype=torch.float64)) / count
         ends = torch.stack([self.heap[end] for _, end in self.bands])
         which = torch.searchsorted(ends / ends[-1], places).clamp_max(len(self.bands) - 1)
-        return [self._batch(*self.bands[band], generator) for band in which.tolist()]
+        return [self._batch(band, generator) for band in which.tolist()]
 
-    def _batch(self, start: int, end: int, generator: torch.Generator) -> Tensor:
+    def _batch(self, band: int, generator: torch.Generator) -> Tensor:
+        start, end = self.bands[band]
         longest = len(self.rows[end - 1])
         count = max(8, self.batch_tokens // (longest + AROUND) // 8 * 8)
         low, high = self.heap[start], self.heap[end]

@@ -116,7 +116,7 @@ class PromptRecipe(Recipe):
         tokens = embedder.tokenizer.convert_ids_to_tokens(kept.tolist())
         embed, head = transferred(tokens, pieces, inputs, outputs, tied=options.tied)
         t5 = {**t5, "vocab_size": len(embed), "dropout_rate": options.dropout}
-        self.config = {
+        self.config: dict[str, Any] = {
             "t5": t5,
             "tied": options.tied,
             "tokens": list(embedder.tokens),
