@@ -63,8 +63,8 @@ def test_an_unknown_argument_is_refused() -> None:
 
 def test_correction_recovers_at_least_twice_as_many() -> None:
     inverter = unembed.load("morgan", device="cpu")
-    vectors = inverter.embed(MOLECULES[:8])
+    vectors = inverter.embed(MOLECULES[:16])
     guessed, corrected = (
-        int(inverter.exact(MOLECULES[:8], inverter.invert(vectors, steps=steps)).sum()) for steps in (0, 4)
+        int(inverter.exact(MOLECULES[:16], inverter.invert(vectors, steps=steps)).sum()) for steps in (0, 4)
     )
     assert corrected >= max(2, 2 * guessed)
