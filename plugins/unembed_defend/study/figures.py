@@ -8,7 +8,7 @@ import torch
 
 from unembed import Inverter
 from unembed.inversion.bootstrap import bootstrap, mean
-from unembed_defend.searching import figures
+from unembed_defend.searching import Row, figures
 from unembed_defend.study.fitting import fits
 from unembed_defend.study.grid import Reduction
 from unembed_text.content import content_share
@@ -16,8 +16,6 @@ from unembed_text.content import content_share
 __all__ = ["report_of"]
 
 SOLVED = 1 - 1e-5  # similarity from which a search has arrived, at the text or at another that is stored alike
-
-Row = Mapping[str, Any]
 
 
 def report_of(
