@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import TypedDict
 
 from unembed.defaults import BEAM
@@ -72,6 +73,9 @@ class Effort:
     ) -> "Effort":
         """The effort with what is given in place of its own; `beam` sets the corrections of each candidate too."""
         changes = {"steps": steps, "patience": patience, "max_queries": max_queries}
+        for name, value in {**changes, "beam": beam}.items():
+            if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
+                raise InputError(f"{name} must be a whole number; got {value!r}")
         limits = replace(self.limits, **{name: value for name, value in changes.items() if value is not None})
         if beam is None:
             return replace(self, limits=limits)

@@ -116,7 +116,7 @@ class Inverter:
         """
         if isinstance(objects, str):
             raise InputError('embed takes a list of inputs; for one text write embed(["…"])')
-        return self.embedder.embed(self.codec.encode(objects))
+        return self.embedder.embed(self.codec.encode(objects if isinstance(objects, Sequence) else list(objects)))
 
     def invert(
         self,
@@ -179,7 +179,7 @@ class Inverter:
             chunk_size=chunk_size,
             seed=seed,
             on_step=on_step,
-            trace=trace,
+            trace=trace or (candidates and on_step is None),
             candidates=candidates,
             slack=None if given is None else given.slack,
             nearest=NEAREST if words else 0,
@@ -210,6 +210,7 @@ class Inverter:
             verdicts(objects, signals, true_similarity, found.stopped, self.codec, self.longest, calibration),
             None if evidence is None or sure is None else sure.found(evidence),
             evidence,
+            self.codec,
         )
 
     def stream(
@@ -273,6 +274,9 @@ class Inverter:
 
     def settings(self, effort: str | Effort = EFFORT, **overrides: Unpack[Overrides]) -> Effort:
         """What `invert` searches with when given these; raises InputError."""
+        if odd := overrides.keys() - Overrides.__annotations__.keys():
+            known = ", ".join(Overrides.__annotations__)
+            raise InputError(f"no setting {', '.join(sorted(odd))}; those of a search are {known}")
         found, box = effort_of(effort, self.efforts).override(**overrides), self.embedder
         if found.here and box.meter is not None and overrides.get("max_queries") is None:
             raise InputError(
@@ -326,7 +330,7 @@ class Inverter:
         signals = self.parts["guess"](target, 1, generator)[:, 0]
         unknown, none = torch.full_like(target, torch.nan), torch.zeros(len(target), dtype=torch.long)
         objects, stopped = self.codec.decode(signals), ("steps",) * len(target)
-        return Inversion(objects, unknown[:, 0], none, none, stopped, signals, unknown, None)
+        return Inversion(objects, unknown[:, 0], none, none, stopped, signals, unknown, None, codec=self.codec)
 
     def exact(self, objects: Sequence[Any], inversion: Inversion) -> Tensor:
         """Whether each result of `inversion` equals its original in all that the embedder sees: bool `[N]`.
@@ -353,6 +357,10 @@ class Inverter:
         return estimate_precision(target) if named is None else given_precision(named, target)
 
     def _checked(self, vectors: Any) -> Tensor:
+        if isinstance(vectors, str) or (isinstance(vectors, Sequence) and any(isinstance(x, str) for x in vectors)):
+            raise InputError("these are texts, not vectors: invert(inverter.embed([…])) embeds them first")
+        if "complex" in str(getattr(vectors, "dtype", "")):
+            raise InputError("the vectors are complex numbers; an embedding's are real")
         try:
             target = torch.as_tensor(vectors, dtype=torch.float32, device=self.embedder.device)
         except (TypeError, ValueError) as error:

@@ -17,6 +17,8 @@ from unembed.inversion.words import FoundWords, WordEvidence
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from unembed.contract.codec import Codec
+
 __all__ = ["Inversion", "Row"]
 
 Row = dict[str, Any]  # what `invert --json` prints for one vector
@@ -35,7 +37,8 @@ class Inversion:
     `verdict` says "unlike" where no input of the embedder ends at so low a similarity: another model's vectors, altered
     ones, or inputs far longer than the inverter writes. Where words were asked for, `words` has those of each object in
     order, each with the probability that the input has it too (None without a calibration of words), and `evidence`
-    what speaks for them. Iterating yields `rows()`.
+    what speaks for them. `codec` reads originals, which `rows` compares with what came back. Iterating yields `rows()`,
+    and `result[0]` is the first of them.
 
     Examples:
         >>> from unembed.testing.toy import toy_inverter
@@ -62,9 +65,13 @@ class Inversion:
     verdict: tuple[str | None, ...] | None = None
     words: tuple[FoundWords, ...] | None = None
     evidence: WordEvidence | None = None
+    codec: "Codec | None" = None
 
     def __len__(self) -> int:
         return len(self.objects)
+
+    def __getitem__(self, index: int) -> Row:
+        return self.rows()[index]
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows())
@@ -94,10 +101,10 @@ class Inversion:
         return pandas.DataFrame(self.rows(inputs=inputs))
 
     def save(self, path: str | os.PathLike[str], *, inputs: Sequence[Any] | None = None) -> None:
-        """Write `rows()`, with `inputs` if they are given, to a new file of JSON lines, one per vector.
+        """Write `rows()`, with `inputs` if they are given, to a new file: .jsonl, a line per vector, or .parquet.
 
         Arrays are written as lists, other objects that aren't JSON's as their text. Raises InputError when `path` is
-        there already, OutputError when it can't be written.
+        there already or has another ending, OutputError when it can't be written.
 
         Examples:
             >>> from pathlib import Path
@@ -107,10 +114,19 @@ class Inversion:
             >>> Path("results.jsonl").read_text()[:38]
             '{"index": 0, "reconstruction": "cafe",'
         """
-        lines = [json.dumps(row, ensure_ascii=False, default=_plain) + "\n" for row in self.rows(inputs=inputs)]
+        kind = os.path.splitext(path)[1].lower()
+        if kind not in (".jsonl", ".parquet"):
+            raise InputError(f"{brief(path)}: name a file that ends in .jsonl or .parquet")
+        rows = self.rows(inputs=inputs)
         try:
-            with open(path, "x", encoding="utf-8") as file:
-                file.writelines(lines)
+            with open(path, "xb") as file:
+                if kind == ".parquet":
+                    from unembed.inversion.tables import write_table
+
+                    write_table(file, "", iter([{name: _text(value) for name, value in row.items()} for row in rows]))
+                else:
+                    for row in rows:
+                        file.write(json.dumps(row, ensure_ascii=False, default=_plain).encode() + b"\n")
         except FileExistsError as error:
             raise InputError(f"{brief(path)} is there already; name a new file") from error
         except OSError as error:
@@ -124,16 +140,21 @@ class Inversion:
         It has `input`, where what was embedded is known from `inputs` (N of them), or else `index`, counted from
         `first`; then `reconstruction`, `similarity`, `exact`, `confidence`, `steps`, `queries`, `stopped`, `precision`
         and `verdict`; and `words`, a list of [word, probability], where they were asked for. What isn't known is None:
-        `exact` without the originals (`Inverter.exact` compares them), `confidence` and `words` without a calibration,
-        a similarity that couldn't be measured.
+        `exact` without the originals, which are `inputs` unless `exact` is given, `confidence` and `words` without a
+        calibration, a similarity that couldn't be measured. Raises InputError for more or fewer than N inputs.
 
         Examples:
             >>> from unembed.testing.toy import toy_inverter
             >>> inverter = toy_inverter()
             >>> (row,) = inverter.invert(inverter.embed(["cafe"])).rows(inputs=["cafe"])
-            >>> row["input"], row["reconstruction"], row["stopped"]
-            ('cafe', 'cafe', 'solved')
+            >>> row["input"], row["reconstruction"], row["exact"]
+            ('cafe', 'cafe', True)
         """
+        if inputs is not None and len(inputs) != len(self):
+            raise InputError(f"{len(inputs)} inputs for {len(self)} vectors; give one for each")
+        if exact is None and inputs is not None and self.codec is not None:
+            same = self.codec.encode(list(inputs)).to(self.signals.device) == self.signals
+            exact = same.flatten(1).all(1).tolist()
         confidence = [None] * len(self) if self.confidence is None else self.confidence.tolist()
         columns = zip(
             self.objects,
@@ -181,6 +202,11 @@ class Inversion:
 def _plain(value: Any) -> Any:
     """What JSON has no form for: arrays and tensors as lists, anything else as its text."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic | Tensor) else str(value)
+
+
+def _text(value: Any) -> Any:
+    """What a column of text holds of a reconstruction or an input that isn't one."""
+    return value if value is None or isinstance(value, str | int | float | bool | list) else json.dumps(_plain(value))
 
 
 def _known(value: float | None) -> float | None:

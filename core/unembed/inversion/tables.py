@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from unembed.errors import InputError, OutputError, brief
 from unembed.inversion.keeping import KeptRows, check_output, key_of, not_ours, other_run, read_lines
@@ -106,8 +106,8 @@ def table_keys(path: Path) -> Iterator[int]:
             yield from map(key_of, part.to_pylist())
 
 
-def write_table(path: Path, run: str, rows: Iterator[Mapping[str, Any]]) -> None:
-    """Write rows of a run as a Parquet file."""
+def write_table(path: "Path | BinaryIO", run: str, rows: Iterator[Mapping[str, Any]]) -> None:
+    """Write rows of a run, or of none (""), as a Parquet file."""
     import pyarrow.parquet
 
     schema = _schema(run)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -205,7 +206,10 @@ def unknown(kind: str, name: str, more: str) -> Exception:
             error = PluginError(f"plugin {info.name!r} of {info.distribution} failed to load: {info.error}")
             error.__cause__ = info.error
             return error
-    known = ", ".join(sorted(offers(kind))) or "none"
+    names = sorted(offers(kind))
+    known = ", ".join(names) or "none"
+    near = [one for one in names if one in name.lower()] or get_close_matches(name.lower(), names, 1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
     broken = ", ".join(info.name for info in plugins() if info.error is not None)
     hint = f"; plugins that failed to load: {broken} (see `unembed plugins`)" if broken else ""
-    return UnknownNameError(f"no {KINDS[kind]} {brief(name)!r}; known: {known}; {more}{hint}")
+    return UnknownNameError(f"no {KINDS[kind]} {brief(name)!r}{meant}; known: {known}; {more}{hint}")

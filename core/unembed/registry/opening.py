@@ -57,6 +57,8 @@ def load(
         >>> unembed.load("minilm", device="cpu", embedder=lambda texts: embed(texts)).dimension
         384
     """
+    if not isinstance(name, str | Path):
+        raise InputError(f"load takes a name, a folder or a hub id; got {brief(name)}")
     place = choose_device(device)
     if place.type == "cuda" and precision is not None:
         import torch
@@ -197,8 +199,8 @@ def _check_embedder(folder: Path, manifest: "Manifest", inverter: "Inverter") ->
         found = fingerprint(box, inverter.codec)
         if not same(wanted, found):
             raise EmbedderMismatchError(
-                f"{trained}, but {box.name!r} returns other embeddings (fingerprint {found.hash}); install "
-                f"the embedder that it names, or choose another inverter"
+                f"{trained}, but {box.name!r} returns other embeddings (fingerprint {found.hash}): give the model "
+                "that it was trained on, choose another inverter, or train anew if you changed the embedder"
             )
 
     if box.meter is not None:

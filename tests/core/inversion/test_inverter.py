@@ -34,7 +34,8 @@ def test_invert_takes_one_vector() -> None:
         (torch.ones(0, 24), r"shape \[N, D\]"),
         (torch.ones(1, 2, 24), r"shape \[N, D\]"),
         ([[1.0], [1.0, 2.0]], "can't be read as an array of numbers"),
-        (["a"], "can't be read as an array of numbers"),
+        (["a"], "these are texts"),
+        (np.ones((1, 24), complex), "complex"),
         (np.array([["a"]], dtype=object), "can't be read as an array of numbers"),
     ],
 )
@@ -49,6 +50,28 @@ def test_invert_refuses_what_are_no_vectors(vectors, message) -> None:
 def test_invert_refuses_impossible_options(options) -> None:
     with pytest.raises(InputError, match="at least"):
         INVERTER.invert(VECTORS, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"steps": 2.5}, "whole number"), ({"steps": "3"}, "whole number"), ({"step": 3}, "no setting step; those")],
+)
+def test_invert_refuses_options_of_another_kind(options, message) -> None:
+    inverter = toy_inverter()
+    with pytest.raises(InputError, match=message):
+        inverter.invert(inverter.embed(["cafe"]), **options)
+
+
+@pytest.mark.parametrize("texts", ["cafe", ["cafe", "bead"]])
+def test_invert_of_texts_says_how(texts) -> None:
+    with pytest.raises(InputError, match="these are texts"):
+        toy_inverter().invert(texts)
+
+
+def test_candidates_come_with_a_trace() -> None:
+    inverter = toy_inverter()
+    result = inverter.invert(inverter.embed(["cafe"]), candidates=True)
+    assert result.trace[0].proposals()
 
 
 def test_embed_one_text_says_how() -> None:

@@ -2,11 +2,14 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 import unembed
+from unembed.errors import InputError
 from unembed.testing.toy import toy_inverter, words
 
 WORDS = words(12, seed=4)
@@ -55,3 +58,27 @@ def test_a_similarity_is_at_most_one() -> None:
 
     rows = torch.from_numpy(vectors)
     assert unembed.cosine(rows, rows).max() <= 1
+
+
+def test_rows_know_what_is_exact_from_the_inputs() -> None:
+    inverter = toy_inverter()
+    result = inverter.invert(inverter.embed(["cafe", "bead"]))
+    assert [row["exact"] for row in result.rows(inputs=["cafe", "face"])] == [True, False]
+    assert result[1] == result.rows()[1] and result[-1]["index"] == 1
+    assert [row["exact"] for row in result.rows()] == [None, None]
+    with pytest.raises(InputError, match="1 inputs for 2 vectors"):
+        result.rows(inputs=["cafe"])
+
+
+def test_a_table_is_saved_by_its_ending(tmp_path: Path) -> None:
+    inverter = toy_inverter()
+    result = inverter.invert(inverter.embed(["cafe", "bead"]))
+    result.save(tmp_path / "r.parquet", inputs=["cafe", "face"])
+    rows = pyarrow.parquet.read_table(tmp_path / "r.parquet").to_pylist()
+    assert [(row["input"], row["reconstruction"], row["exact"]) for row in rows] == [
+        ("cafe", "cafe", True),
+        ("face", "bead", False),
+    ]
+    with pytest.raises(InputError, match=r"\.jsonl or \.parquet"):
+        result.save(tmp_path / "r.csv")
+    assert not (tmp_path / "r.csv").exists()

@@ -44,13 +44,13 @@ def test_load_finds_an_installed_inverter(toy_plugin) -> None:
 
 def test_load_unknown_name_lists_the_known(toy_plugin) -> None:
     names = "clip-tiny, effnet-features, effnet-probs, gtr-base, gtr-base-st, minilm, text-embedding-ada-002, toy"
-    with pytest.raises(UnknownNameError, match=f"no inverter 'tpy'; known: {names}"):
+    with pytest.raises(UnknownNameError, match=f"no inverter 'tpy'; did you mean 'toy'.; known: {names}"):
         opening.load("tpy")
     with pytest.raises(UnknownNameError, match=r"no embedder 'x:y'; known: .*minilm, ollama, .*st, toy"):
         opening.load_embedder("x:y")
-    with pytest.raises(UnknownNameError, match=r"no modality 'smell'; known: image, text, toy"):
+    with pytest.raises(UnknownNameError, match=r"no modality 'smell'; known: image, prompt, text, toy"):
         discovery.modality("smell")
-    with pytest.raises(UnknownNameError, match=r"no method 'smell'; known: adapted, closed, flow, toy, vec2text"):
+    with pytest.raises(UnknownNameError, match=r"no method 'smell'; known: adapted, closed, flow, logprobs, toy, vec2text"):
         discovery.method("smell")
 
 
@@ -131,7 +131,7 @@ def test_load_a_folder_that_is_no_checkpoint(kind, tmp_path) -> None:
     ("name", "error", "told"),
     [
         (Path("missing"), CheckpointError, "missing isn't an unembed checkpoint: there is no such folder"),
-        ("toy/", UnknownNameError, "no inverter 'toy/'; known"),
+        ("toy/", UnknownNameError, "no inverter 'toy/'; did you mean 'toy'.; known"),
         ("x" * 5000, UnknownNameError, "no inverter 'xxx"),
         ("a\0b", UnknownNameError, "no inverter"),
     ],
