@@ -169,7 +169,7 @@ class Forked:
         self._out, self._err, self._code = _file(), _file(), None
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else they warn of a fork
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of threads, pytest's, which the copy doesn't need
+            warnings.simplefilter("ignore")  # of threads, Python's and Lance's, which the copy doesn't need
             self.pid = os.fork()
         if self.pid == 0:
             self._be(program, list(map(str, words)))
