@@ -36,7 +36,10 @@ class Rows:
         if self._bar.disable and due and state.seconds >= self._quiet:
             self._said = state.seconds
             of = state.total if state.total is not None else "?"
-            print(f"{done} of {of} {self._what}, {self._pace}", file=sys.stderr)
+            said = f"{done} of {of} {self._what}, {self._pace}"
+            if state.before and not state.done:
+                said = f"going on: {done} of {of} {self._what} are done"
+            print(said, file=sys.stderr)
 
     def step(self, step: "Step") -> None:
         """Show a step of a search, which is waited for: an `on_step`."""

@@ -79,7 +79,8 @@ class SourceContents:
 
     `read(size)` begins anew at each call and yields batches of at most `size` rows, so that memory doesn't grow with
     the source. A reader may leave NaN, zero and odd rows in: they are found after it. `count` is the number of rows,
-    deleted ones included, where that is known without reading them.
+    deleted ones included, where that is known without reading them; `column` names that of the vectors, where one
+    that wasn't asked for was chosen.
     """
 
     kind: str
@@ -87,3 +88,4 @@ class SourceContents:
     count: int | None = None
     collections: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    column: str | None = None

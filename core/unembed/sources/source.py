@@ -24,7 +24,8 @@ class Source:
     """Vectors and what lies beside them, read batch by batch; made by `unembed.open_source`.
 
     `kind` says what it is ("Chroma 1.x"), `width` how wide its first vectors are and `widths` all seen so far,
-    `count` how many rows it has where that is known without reading, `collections` their names, `notes` what a reader
+    `count` how many rows it has where that is known without reading, `collections` their names, `column` where the
+    vectors stand and `collection` the one that was asked for, as far as they have such names, `notes` what a reader
     should know of the vectors. `precision` is what is left of their numbers (float, int8 or sign), `undone` the step
     that undoes how they were stored, or None; `norms` are the least and the greatest norm of the first 64. After a
     pass over `batches`, `skipped` counts its bad rows by reason and `skipped_rows` holds the first ten; `total` and
@@ -45,6 +46,8 @@ class Source:
         self.kind = contents.kind
         self.count = contents.count
         self.collections = contents.collections
+        self.column = contents.column or request.column
+        self.collection = request.collection
         self.notes: list[str] = list(contents.notes)
         self.widths: tuple[int, ...] = ()
         self.skipped: Counter[str] = Counter()

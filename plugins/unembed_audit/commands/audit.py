@@ -79,8 +79,9 @@ def audit(
     report.json, records.jsonl and report.sarif. An audit that was stopped goes on when the same command is given again.
     """
     from unembed import load
+    from unembed.inversion.targets import content_of
     from unembed.registry.opening import foreseen
-    from unembed_audit.auditing import Plan
+    from unembed_audit.auditing import Interrupted, Plan
     from unembed_audit.auditing import audit as run_audit
     from unembed_audit.commands.opening import (
         belongs_to,
@@ -99,6 +100,8 @@ def audit(
     model.settings(effort)
     opened = opened or _opened(source, column, collection, model.dimension, inverter)
     opened.notes += about_norms(opened, model.embedder)
+    if opened.column is not None:
+        click.echo(f"reading column {opened.column}", err=True)
     for line in opened.notes:
         note(line)
     found, name = who_made(opened, model), model.embedder.name
@@ -125,10 +128,19 @@ def audit(
         tag=tag,
         calibration=open_calibration(model),
         belongs=belongs,
+        content=content_of(source, opened),
     )
     folder = out or Path(f"audit-{_named(source)}")
     with metered(model, max_cost), rows_progress() as on_progress:
-        report = run_audit(opened, model, folder, plan, on_progress=on_progress)
+        try:
+            report = run_audit(opened, model, folder, plan, on_progress=on_progress)
+        except Interrupted as error:
+            kept = error.kept if error.total is None else f"{error.kept} of {error.total}"
+            with on_progress.hidden():
+                click.echo(
+                    f"{kept} records kept; report so far: {folder / 'report.html'}; the same command goes on", err=True
+                )
+            raise
     if as_json:
         click.echo(json.dumps(report, ensure_ascii=False))
     else:

@@ -64,6 +64,7 @@ def run(
     ledger: Ledger,
     detectors: Detectors,
     total: int | None = None,
+    before: int | None = None,
     batch: int = 32,
     on_progress: Callable[[Progress], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -72,8 +73,10 @@ def run(
 
     `invert` takes batches of vectors `[n, D]` and yields a `Recovered` for each vector, in any order; only records on
     their way are held. Fewer results than vectors, or two for one, are an error of `invert` and raise RuntimeError.
+    `before` is how many of the records the ledger has, all that it has if None: progress begins there.
     """
-    before, began, done = len(ledger.done), clock(), 0
+    before = len(ledger.done) if before is None else before
+    began, done = clock(), 0
     waiting: dict[int, Chosen] = {}
     if on_progress is not None:
         on_progress(Progress(0, before, total, 0.0))

@@ -21,7 +21,8 @@ class Conditions:
 
     `place` is the source as the user typed it; what could be a password is taken out. `embedder` is the model asked,
     `identified` how sure it is that it made the vectors, `domain` what the inverter was trained and measured on,
-    `detectors` what finds spans. `sample` is the most records of each stratum, None for all.
+    `detectors` what finds spans. `sample` is the most records of each stratum, None for all. `column` and `collection`
+    are those that were read, as far as they are known.
     """
 
     place: str
@@ -41,6 +42,8 @@ class Conditions:
     version: str
     when: str
     seconds: float = 0.0
+    column: str | None = None
+    collection: str | None = None
     notes: tuple[str, ...] = field(default=())
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,21 @@ from unembed_audit.report.summary import Conditions, summarise
 __all__ = ["write_report"]
 
 
-def write_report(folder: Path, census: Census, conditions: Conditions, *, complete: bool = True) -> dict[str, Any]:
+def write_report(
+    folder: Path,
+    census: Census,
+    conditions: Conditions,
+    *,
+    wanted: Collection[tuple[str, int]] | None = None,
+    complete: bool = True,
+) -> dict[str, Any]:
     """Write `report.json`, `report.html` and `report.sarif` into `folder` from its records; returns the first.
 
+    `wanted` are the collections and rows that the report is of, all if None: a folder may hold more, of another sample.
     Each file appears whole or not at all, readable by its owner alone.
     """
-    report = summarise(read_rows(folder), census, conditions, complete=complete)
+    rows = (row for row in read_rows(folder) if wanted is None or (row["collection"], row["row"]) in wanted)
+    report = summarise(rows, census, conditions, complete=complete)
     _write(folder / "report.json", _json(report))
     _write(folder / "report.sarif", _json(sarif(report)))
     _write(folder / "report.html", page(report))

@@ -113,10 +113,13 @@ def test_an_audit_that_was_stopped_goes_on(run, known, tmp_path, monkeypatch):
         return real(*arguments)
 
     monkeypatch.setattr(loop, "row_of", stopping)
-    assert audit(run, known, tmp_path / "out")[0] == 130
+    code, _, err = audit(run, known, tmp_path / "out")
+    assert code == 130
+    assert f"4 of 12 records kept; report so far: {tmp_path / 'out' / 'report.html'}; the same command goes on" in err
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (report["rows"], report["complete"]) == (4, False)
-    assert audit(run, known, tmp_path / "out")[0] == 0
+    code, _, err = audit(run, known, tmp_path / "out")
+    assert code == 0 and "going on: 4 of 12 records are done\n" in err and "4 of 12 records, a rate" not in err
     assert len(calls) == 5 + 8
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (report["rows"], report["complete"]) == (12, True)
@@ -124,9 +127,63 @@ def test_an_audit_that_was_stopped_goes_on(run, known, tmp_path, monkeypatch):
 
 def test_a_folder_of_another_audit_is_refused(run, known, tmp_path):
     audit(run, known, tmp_path / "out", "--sample", "2")
-    code, _, err = audit(run, known, tmp_path / "out", "--sample", "3")
-    assert code == 2 and "sample was 2 and is 3" in err
-    assert audit(run, known, tmp_path / "out", "--sample", "3", "--restart")[0] == 0
+    code, _, err = audit(run, known, tmp_path / "out", "--sample", "2", "--seed", "3")
+    assert code == 2 and "seed was 0 and is 3" in err
+    assert audit(run, known, tmp_path / "out", "--sample", "2", "--seed", "3", "--restart")[0] == 0
+
+
+def test_rows_of_another_sample_are_used_again_and_only_those_asked_for_are_reported(run, known, tmp_path, monkeypatch):
+    real, calls = loop.row_of, []
+    monkeypatch.setattr(loop, "row_of", lambda *arguments: calls.append(1) or real(*arguments))
+    fresh = audit(run, known, tmp_path / "fresh", "--sample", "3")
+    calls.clear()
+    for sample, more in (("6", 6), ("3", 0), ("8", 2)):
+        code, out, err = audit(run, known, tmp_path / "out", "--sample", sample)
+        assert code == 0 and len(calls) == more, err
+        report = json.loads((tmp_path / "out" / "report.json").read_text())
+        assert (report["rows"], report["conditions"]["sample"], report["complete"]) == (int(sample), int(sample), True)
+        if sample == "3":
+            assert "going on: 3 of 3 records are done" in err
+            assert [line for line in out.splitlines() if "Report:" not in line] == fresh[1].splitlines()[:-1]
+        calls.clear()
+
+
+def test_an_audit_does_not_go_on_with_other_vectors(run, tmp_path):
+    made = toy_inverter().embed(words(12, seed=4)).numpy()
+    place = tmp_path / "two.parquet"
+
+    def write(title, body):
+        columns = {"id": [str(number) for number in range(100, 112)], "title_vec": list(title), "body_vec": list(body)}
+        parquet.write_table(pa.table(columns), place)
+
+    write(made, made[::-1])
+    code, _, err = audit(run, place, tmp_path / "out", "--column", "title_vec", "--sample", "2")
+    assert code == 0 and "reading column title_vec\n" in err
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert '<tr><th scope="row">Column</th><td>title_vec</td></tr>' in page and ">Collection</th><td>" not in page
+    code, _, err = audit(run, place, tmp_path / "out", "--column", "body_vec", "--sample", "2")
+    assert code == 2 and "column was 'title_vec' and is 'body_vec'" in err and "--restart" in err
+    write(made[::-1], made)
+    code, _, err = audit(run, place, tmp_path / "out", "--column", "title_vec", "--sample", "2")
+    assert code == 2 and "content was " in err and "column was" not in err
+
+
+def test_the_column_that_was_chosen_is_said_and_is_the_same_when_named(run, known, tmp_path):
+    code, _, err = audit(run, known, tmp_path / "out", "--sample", "2")
+    assert code == 0 and "reading column embedding\n" in err
+    code, _, err = audit(run, known, tmp_path / "out", "--sample", "2", "--column", "embedding")
+    assert code == 0 and "going on: 2 of 2 records are done" in err
+
+
+def test_a_collection_belongs_to_the_settings(run, known, tmp_path):
+    parts = tmp_path / "parts"
+    for name in ("a", "b"):
+        (parts / name).mkdir(parents=True)
+        store(parts / name / "rows.parquet", words(6, seed=4))
+    assert audit(run, parts, tmp_path / "out", "--collection", "a", "--sample", "1")[0] == 0
+    assert "<td>a alone</td>" in (tmp_path / "out" / "report.html").read_text()
+    code, _, err = audit(run, parts, tmp_path / "out", "--collection", "b", "--sample", "1")
+    assert code == 2 and "collection was 'a' and is 'b'" in err
 
 
 def test_vectors_of_another_model_are_refused_unless_forced(run, tmp_path):

@@ -93,8 +93,10 @@ def from_tables(tables: Sequence[Table], request: SourceRequest) -> SourceConten
     counts = [table.count for table in tables if table.count is not None]
     names = tuple(dict.fromkeys(table.collection for table in tables if table.collection is not None))
     notes = tuple(dict.fromkeys(layout.note for layout in layouts if layout.note))
+    vectors = tuple(dict.fromkeys(layout.vector[0] for layout in layouts if len(layout.vector) == 1))
+    column = vectors[0] if len(vectors) == 1 else None
     return SourceContents(
-        f"a {tables[0].kind}", read, sum(counts) if len(counts) == len(tables) else None, names, notes
+        f"a {tables[0].kind}", read, sum(counts) if len(counts) == len(tables) else None, names, notes, column
     )
 
 
