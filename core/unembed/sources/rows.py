@@ -17,7 +17,10 @@ from unembed.sources.records import RecordBatch, SkippedRow, SourceRequest
 __all__ = ["FIELDS", "Fields", "Row", "batches_of", "choose", "id_field", "listed", "reading", "rows_of", "text_field"]
 
 FIELDS = ("embedding", "vector", "embeddings", "vectors")
-_IDS = ("id", "_id", "uuid", "ids", "custom_id", "doc_id", "document_id", "chunk_id", "key", "pk", "rowid", "name")
+_IDS = (
+    "id", "_id", "uuid", "ids", "point_id", "record_id", "custom_id", "doc_id", "document_id", "chunk_id", "key", "pk",
+    "rowid", "name",
+)  # fmt: skip
 _TEXTS = (
     "text", "document", "content", "chunk", "page_content", "body", "passage", "sentence", "chunk_text", "input",
     "documents", "texts", "sentences", "chroma:document", "_node_content", "answer", "question", "title",

@@ -48,6 +48,7 @@ def page(report: Mapping[str, Any]) -> str:
         actions=actions(report),
         changes=changes(report),
         defend=defend_command(report),
+        numbered=all(row["id"] == str(row["row"]) for row in report["examples"]),
     )
 
 

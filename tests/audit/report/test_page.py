@@ -84,6 +84,13 @@ def test_every_section_is_there_and_charts_have_words(make):
         assert entry in found
 
 
+def test_row_numbers_are_not_called_the_store_s_ids(make):
+    rows = [make.row(place, exact=True, words=1.0, missed={}) for place in range(2)]
+    assert "Ids are the store's own" in page(summarise(rows, make.census, make.conditions()))
+    numbered = page(summarise([{**row, "id": str(row["row"])} for row in rows], make.census, make.conditions()))
+    assert "Ids are the store's own" not in numbered and "by the numbers of their rows" in numbered
+
+
 def test_a_report_of_nothing_and_one_that_ended_early_are_pages_too(make):
     found = page(summarise([], make.census, make.conditions(), complete=False))
     assert "ended early" in found and "No record was looked at" in found
