@@ -1,6 +1,7 @@
 """`unembed audit`: what does this store give away?"""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,11 +79,6 @@ def audit(
     SOURCE is a file, a folder of a store or a server's URL; it is only read. The folder --out gets report.html,
     report.json, records.jsonl and report.sarif. An audit that was stopped goes on when the same command is given again.
     """
-    from unembed import load
-    from unembed.inversion.targets import content_of
-    from unembed.registry.opening import foreseen
-    from unembed_audit.auditing import Interrupted, Plan
-    from unembed_audit.auditing import audit as run_audit
     from unembed_audit.commands.opening import (
         belongs_to,
         check_extra,
@@ -92,9 +88,18 @@ def audit(
         who_made,
     )
 
+    # Importing torch and loading a model take long: what is wrong with SOURCE is said before.
     check_extra()
-    _, width = foreseen(inverter)
-    opened = None if width is None else _opened(source, column, collection, width, inverter)
+    opened = _before_torch(source, column, collection, inverter)
+
+    from unembed import load
+    from unembed.inversion.targets import content_of
+    from unembed.registry.opening import foreseen
+    from unembed_audit.auditing import Interrupted, Plan
+    from unembed_audit.auditing import audit as run_audit
+
+    if opened is None and (width := foreseen(inverter)[1]) is not None:
+        opened = _opened(source, column, collection, width, inverter)
     model = load(inverter, device=device, embedder=embedder)
     effort = effort or (CPU_EFFORT if model.embedder.device.type == "cpu" else EFFORT)
     model.settings(effort)
@@ -151,6 +156,20 @@ def audit(
     if fail_above is not None and share > fail_above:
         click.echo(f"{100 * share:.1f} % of records give something away, more than {100 * fail_above:g} %", err=True)
         click.get_current_context().exit(1)
+
+
+def _before_torch(place: str, column: str | None, collection: str | None, inverter: str) -> "Source | None":
+    """The source; None, if it is there, where the width that it must have is told by a checkpoint's manifest alone."""
+    from unembed import open_source
+    from unembed.registry.discovery import offered
+
+    spec = offered("inverters", inverter)
+    if spec is not None and spec.dimension is not None:
+        return _opened(place, column, collection, spec.dimension, inverter)
+    local = "://" not in place and not os.path.exists(place.partition(":")[2])
+    if local and (column is not None or not os.path.exists(place)):
+        open_source(place, column, collection=collection)
+    return None
 
 
 def _opened(place: str, column: str | None, collection: str | None, width: int, inverter: str) -> "Source":

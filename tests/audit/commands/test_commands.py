@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -246,3 +248,29 @@ def test_a_missing_library_is_named_with_its_extra_before_anything_is_done(run, 
     code, _, err = audit(run, known, tmp_path / "out")
     assert code == 2 and "unembed[audit]" in err and "no_such_library" in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [(["nosuch.parquet"], "no file nosuch.parquet"), (["known.parquet", "--column", "nosuch"], "no column 'nosuch'")],
+)
+@pytest.mark.parametrize("inverter", ["minilm", "./a-checkpoint"])
+def test_a_wrong_source_is_told_before_torch_is_imported(known, tmp_path, given, said, inverter):
+    script = "import sys; from unembed import cli; print(cli._run(sys.argv[1:]), 'torch' in sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-c", script, "audit", *given, "--inverter", inverter],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout == "2 False\n" and said in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["point_id", "record_id", "uuid", "pk", "_id", "doc_id", "key"])
+def test_common_names_of_an_id_are_known_in_tables(tmp_path, name):
+    from unembed import open_source
+
+    made = np.random.default_rng(0).normal(size=(2, 24)).astype(np.float32)
+    parquet.write_table(pa.table({name: ["a1", "b2"], "embedding": made.tolist()}), tmp_path / "t.parquet")
+    assert list(next(open_source(tmp_path / "t.parquet").batches()).ids) == ["a1", "b2"]
