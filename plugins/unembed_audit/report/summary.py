@@ -116,9 +116,10 @@ def summarise(
             }
             for bucket, (whole, some) in sorted(tallies.lengths.items())
         ],
-        "by_kind": [
-            _of_kind(name, tallies.kinds[name], tallies.measured) for name in KINDS if name in tallies.kinds
-        ],
+        "by_kind": sorted(
+            [_of_kind(name, tallies.kinds[name], tallies.measured) for name in KINDS if name in tallies.kinds],
+            key=lambda kind: (-round(kind["right"] or 0), -kind["severity"]),  # counts as the page has them
+        ),
         "verdicts": dict(sorted(tallies.verdicts.items())),
         "examples": [dict(row) for row in tallies.best()],
         "matters_from": MATTERS,

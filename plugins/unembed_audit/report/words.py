@@ -27,10 +27,12 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
         sure = "" if report["method"] == "measured" else " by estimate"
         if given["low"] != given["high"]:
             sure += f" (95 % interval {_share(given['low'])} to {_share(given['high'])})"
+        records = store["records"] + store["deleted"]
+        looked = f", {_number(report['rows'])} of which were looked at," if report["rows"] < records else ""
         told.append(
-            f"{_share(given['share'])} of the {_number(store['records'] + store['deleted'])} records in "
-            f"this store give away their text or something that matters in it{sure}, to whoever can read the vectors "
-            f"and ask the model that made them. {_share(overall['exact']['share'])} come back word for word."
+            f"{_share(given['share'])} of the {_number(records)} records in this store{looked} give away their text or "
+            f"something that matters in it{sure}, to whoever can read the vectors and ask the model that made them. "
+            f"{_share(overall['exact']['share'])} come back word for word."
         )
     likely = [kind for kind in report["by_kind"] if (kind["right"] or 0) >= 1]
     likely.sort(key=lambda kind: -kind["severity"])

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from unembed_audit.pipeline.sampling import Census, Stratum
 from unembed_audit.report.summary import summarise, without_credentials
 from unembed_audit.report.words import changes, method, sentences
 
@@ -45,6 +46,27 @@ def test_without_originals_and_calibration_no_share_is_given(make):
     assert found["method"] == "none" and found["overall"]["disclosed"]["share"] is None
     assert found["by_kind"][0]["right"] is None
     assert "nothing tells" in sentences(found)[0]
+
+
+def test_kinds_stand_by_likely_right_then_by_severity(make):
+    weak = [make.finding("iban", support=0.1), make.finding("time", support=0.2), make.finding("phone", support=0.9)]
+    found = summarise([make.row(0, findings=weak)], make.census, make.conditions())
+    assert [(kind["kind"], round(kind["right"])) for kind in found["by_kind"]] == [
+        ("phone", 1),
+        ("iban", 0),
+        ("time", 0),
+    ]
+    unknown = [make.finding("time"), make.finding("iban")]
+    found = summarise([make.row(0, confidence=None, findings=unknown)], make.census, make.conditions())
+    assert [kind["kind"] for kind in found["by_kind"]] == ["iban", "time"]
+
+
+def test_the_headline_says_how_many_records_were_looked_at(make):
+    rows = [make.row(place, confidence=0.8) for place in range(4)]
+    head = sentences(summarise(rows, make.census, make.conditions()))[0]
+    assert "of the 100 records in this store, 4 of which were looked at, give away" in head
+    whole = sentences(summarise(rows, Census({Stratum("tickets"): 4}), make.conditions()))[0]
+    assert "of the 4 records in this store give away" in whole
 
 
 def test_lengths_are_grouped_by_tokens(make):
