@@ -58,19 +58,24 @@ def read_texts(place: str, column: str | None = None) -> list[str]:
 
 def chosen(
     inverter: Inverter, texts: Sequence[str], *, samples: int, others: int, max_tokens: int | None
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[str], list[str], str]:
     """The first `samples` different texts and up to `others` further ones, all cut to `max_tokens`, if given.
 
-    Shorter texts are then left out. Texts are spelt as the inverter's embedder sees them.
+    Shorter texts are then left out; the third is a line on how many, empty where none was. Texts are spelt as the
+    inverter's embedder sees them.
     """
-    codec, wanted = inverter.codec, samples + others
+    codec, wanted, looked, short = inverter.codec, samples + others, 0, 0
     found: dict[str, None] = {}
     for start in range(0, len(texts), SLICE):
-        part = list(dict.fromkeys(texts[start : start + SLICE]))
+        given = texts[start : start + SLICE]
+        part = list(dict.fromkeys(given))
+        looked += len(given)
         if max_tokens is not None:
             if not isinstance(codec, SequenceCodec):
                 raise InputError(f"--max-tokens is for sequences; inverter {inverter.name!r} inverts something else")
-            part = [text for text, long in zip(part, codec.lengths(part), strict=True) if long >= max_tokens]
+            lengths = dict(zip(part, codec.lengths(part), strict=True))
+            short += sum(lengths[text] < max_tokens for text in given)
+            part = [text for text, long in lengths.items() if long >= max_tokens]
             if not part:
                 continue
             signals = codec.first(part, max_tokens)
@@ -84,7 +89,9 @@ def chosen(
         raise InputError(f"no text has {max_tokens} tokens" if max_tokens else "there are no texts")
     if not isinstance(kept[0], str):
         raise InputError(f"defences are tried on texts; inverter {inverter.name!r} writes something else")
-    return kept[:samples], kept[samples:]
+    are = "is" if short == 1 else "are"
+    left_out = f"{short} of {looked} texts {are} shorter than {max_tokens} tokens and left out" if short else ""
+    return kept[:samples], kept[samples:], left_out
 
 
 def prepared(

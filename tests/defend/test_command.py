@@ -1,6 +1,7 @@
 """`unembed defend`, typed."""
 
 import json
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -41,6 +42,7 @@ def test_a_table_is_printed_and_a_report_written(run, texts, tmp_path) -> None:
     assert "permutation is no defence" in out and "report.html" in out
     assert (tmp_path / "out" / "report.html").exists()
     assert "embedding texts" in err and "clean, clean: 8 of 8" in err
+    assert re.search(r"note: \d+ of \d+ texts are shorter than 5 tokens and left out\n", err)
 
 
 def test_json_is_one_object_on_standard_output(run, texts, tmp_path) -> None:

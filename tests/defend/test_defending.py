@@ -20,7 +20,7 @@ PLAN = Plan("words.txt", pilot=6)
 
 
 def material(inverter, folder, samples=16, others=300):
-    texts, rest = chosen(inverter, words(2000, seed=11), samples=samples, others=others, max_tokens=5)
+    texts, rest, _ = chosen(inverter, words(2000, seed=11), samples=samples, others=others, max_tokens=5)
     return prepared(inverter, texts, rest, folder)
 
 
@@ -224,11 +224,20 @@ def test_the_strongest_is_the_one_measured_on_the_most_texts() -> None:
 
 def test_texts_are_cut_and_none_is_both_sought_and_known(tmp_path) -> None:
     inverter = toy_inverter()
-    texts, rest = chosen(inverter, words(500) * 3, samples=20, others=100, max_tokens=4)
+    texts, rest, _ = chosen(inverter, words(500) * 3, samples=20, others=100, max_tokens=4)
     assert len(texts) == 20 and len(rest) == 100 and not set(texts) & set(rest)
     assert {len(text) for text in texts + rest} == {4}
     with pytest.raises(InputError, match="no text has 9 tokens"):
         chosen(inverter, words(50), samples=2, others=2, max_tokens=9)
+
+
+def test_texts_that_are_too_short_are_counted() -> None:
+    inverter, given = toy_inverter(), words(300)
+    short = sum(len(word) < 4 for word in given)
+    assert 0 < short < 250
+    said = chosen(inverter, given, samples=200, others=200, max_tokens=4)[2]
+    assert said == f"{short} of 300 texts are shorter than 4 tokens and left out"
+    assert chosen(inverter, given, samples=200, others=200, max_tokens=None)[2] == ""
 
 
 def test_vectors_that_were_embedded_are_kept(tmp_path) -> None:

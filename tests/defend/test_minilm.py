@@ -23,7 +23,7 @@ def test_attackers_of_real_vectors_find_their_way(tmp_path) -> None:
 
     inverter = unembed.load("minilm", device="cpu")
     given = [one.text for one in islice(invented(seed=4), 900)]
-    texts, others = chosen(inverter, given, samples=3, others=500, max_tokens=8)
+    texts, others, _ = chosen(inverter, given, samples=3, others=500, max_tokens=8)
     material = prepared(inverter, texts, others, tmp_path)
     plan = Plan(pilot=0, effort="low", steps=1, beam=2)
     names = ("permutation", "gaussian:0.02")

@@ -48,7 +48,7 @@ def test_the_network_is_retrained_told_and_searched_with(small, tmp_path, monkey
     draw = np.random.default_rng(0)
     given = list(dict.fromkeys(" ".join(draw.choice(WORDS, draw.integers(5, 9))) for _ in range(160)))
     inverter = unembed.load(small, device="cpu")
-    texts, others = chosen(inverter, given, samples=4, others=120, max_tokens=5)
+    texts, others, _ = chosen(inverter, given, samples=4, others=120, max_tokens=5)
     material = prepared(inverter, texts, others, tmp_path)
     plan = Plan(pilot=2, effort="low", steps=1, beam=2, retrain=0.02, base=small)
     defence = open_defence("gaussian:0.02")

@@ -126,7 +126,9 @@ def defend(
     if retrain is not None and base is None:
         raise InputError(f"--retrain trains a checkpoint's network; inverter {inverter!r} has none")
     wanted = 10 * model.dimension if others is None else others
-    texts, rest = chosen(model, given, samples=samples, others=wanted, max_tokens=max_tokens)
+    texts, rest, left_out = chosen(model, given, samples=samples, others=wanted, max_tokens=max_tokens)
+    if left_out:
+        click.echo(f"note: {left_out}", err=True)
     if len(rest) < wanted and others is None:
         click.echo(f"note: {len(rest)} other texts are left for the attackers, who would use up to {wanted}", err=True)
     folder = out or Path(f"defend-{named(data)}")
