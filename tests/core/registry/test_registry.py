@@ -50,7 +50,9 @@ def test_load_unknown_name_lists_the_known(toy_plugin) -> None:
         opening.load_embedder("x:y")
     with pytest.raises(UnknownNameError, match=r"no modality 'smell'; known: image, prompt, text, toy"):
         discovery.modality("smell")
-    with pytest.raises(UnknownNameError, match=r"no method 'smell'; known: adapted, closed, flow, logprobs, toy, vec2text"):
+    with pytest.raises(
+        UnknownNameError, match=r"no method 'smell'; known: adapted, closed, flow, logprobs, toy, vec2text"
+    ):
         discovery.method("smell")
 
 
