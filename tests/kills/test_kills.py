@@ -1,5 +1,6 @@
-"""A few kills over work on the toy; a hundred over all kinds of work by hand (`running.py --kills 100`)."""
+"""A few kills over work on the toy; more, over all kinds of work and both engines, by hand (`running.py --kills 100`)."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,11 +22,5 @@ def test_nothing_is_lost_or_done_twice() -> None:
 
 
 @pytest.mark.slow
-def test_an_audit_of_two_thousand_records_survives_fifty_kills() -> None:
-    assert "audit                     50 kills" in killed(50, "audit")
-
-
-@pytest.mark.slow
-def test_both_engines_of_invert_lose_nothing() -> None:
-    pytest.importorskip("ray", reason="the engine ray needs the extra ray")
-    assert "invert --engine ray" in killed(20, "bulk")
+def test_an_audit_of_two_thousand_records_survives_kills() -> None:
+    assert re.search(r"audit +\d+ kills", killed(5, "audit"))  # 50 by hand
