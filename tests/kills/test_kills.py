@@ -1,4 +1,4 @@
-"""A few kills over work on the toy; more, over all kinds of work and both engines, by hand (`running.py --kills 100`)."""
+"""A few kills over work on the toy; more, over all kinds of work, by hand (`running.py --kills 100`)."""
 
 import re
 import subprocess
